@@ -1,0 +1,78 @@
+"""What a decision can ask for: writes to the cluster's objects, as values that somebody else executes.
+
+`Update` carries the object before and after; whoever executes it sends the difference as a patch with the
+precondition that the object is still the one that was seen (uid and resourceVersion). A conflict means: look again,
+decide again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from seatrial.kube.objects import Object, Pod
+
+
+class Propagation(Enum):
+    """What becomes of the dependents of a deleted object."""
+
+    BACKGROUND = "Background"
+    FOREGROUND = "Foreground"
+    ORPHAN = "Orphan"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A new object. With `metadata.generateName` and no name, the executor chooses the suffix."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """`before` becomes `after`: all but the status."""
+
+    before: Object
+    after: Object
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """The status (and for pods nothing else) of `before` becomes that of `after`."""
+
+    before: Object
+    after: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Ask for deletion. For a pod `grace_period_s` None means its own; 0 removes it from the API at once."""
+
+    object: Object
+    grace_period_s: int | None = None
+    propagation: Propagation = Propagation.BACKGROUND
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Assign a pod to a node (the `binding` subresource)."""
+
+    pod: Pod
+    node_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """Tell people; never read by a decision. `type` is Normal or Warning."""
+
+    about: Object
+    type: str
+    reason: str
+    message: str
+
+
+Write = Create | Update | UpdateStatus | Delete | Bind | RecordEvent
+
+
+class ConflictError(Exception):
+    """Raised by whoever executes a write whose precondition no longer holds: observe again and decide again."""

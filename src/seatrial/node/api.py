@@ -1,0 +1,34 @@
+"""The one door from a node to the cluster's objects; `cluster` provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from seatrial.control.writes import Write
+from seatrial.kube.objects import Object
+
+T = TypeVar("T", bound=Object)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object before and after: created if `before` is None, gone if `after` is None."""
+
+    before: Object | None
+    after: Object | None
+
+
+class ClusterObjects(Protocol):
+    """Typed objects of the cluster. In one process and synchronous: reads come from memory."""
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None: ...
+
+    def all(self, kind: type[T]) -> Sequence[T]: ...
+
+    def apply(self, write: Write) -> Object | None:
+        """Execute a write; the object as it now is. Raises `ConflictError` if the precondition does not hold."""
+
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `on_change` for every later change of a typed object, in order; returns how to stop that."""
