@@ -101,7 +101,7 @@ def to_wire(value: Value) -> JsonObject:
 
 def canonical(value: Value) -> bytes:
     """Bytes that are equal for two values of one type exactly when the values are: what interning is keyed by."""
-    return msgspec.json.encode(value, enc_hook=_encode, order="sorted")
+    return msgspec.json.encode(value, enc_hook=_encode_exactly, order="sorted")
 
 
 def _decode(kind: type, raw: object) -> object:
@@ -113,4 +113,10 @@ def _decode(kind: type, raw: object) -> object:
 def _encode(value: object) -> object:
     if isinstance(value, Quantity):
         return str(value)
+    raise NotImplementedError(f"no wire form of {type(value)}")
+
+
+def _encode_exactly(value: object) -> object:
+    if isinstance(value, Quantity):
+        return f"{value.nanos}n"
     raise NotImplementedError(f"no wire form of {type(value)}")
