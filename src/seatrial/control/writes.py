@@ -63,7 +63,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Tell people; never read by a decision. `type` is Normal or Warning."""
+    """Tell people; never read by a decision. `type` is Normal or Warning.
+
+    `{created}` in `message` stands for the name of the object that the `Create` just before it made.
+    """
 
     about: Object
     type: str
@@ -76,3 +79,9 @@ Write = Create | Update | UpdateStatus | Delete | Bind | RecordEvent
 
 class ConflictError(Exception):
     """Raised by whoever executes a write whose precondition no longer holds: observe again and decide again."""
+
+
+class RefusedError(Exception):
+    """Raised by whoever executes a write that the API refuses for what it says: the same write will be refused again
+    until something else changes.
+    """

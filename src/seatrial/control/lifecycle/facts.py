@@ -140,11 +140,15 @@ Action = CreateSandbox | StartContainer | StopContainer | RunProbe | RemoveSandb
 
 @dataclass(frozen=True, slots=True)
 class PodEvent:
-    """An event to record about the pod, e.g. `Normal Started`, `Warning BackOff`."""
+    """An event to record about the pod, e.g. `Normal Started`, `Warning BackOff`.
+
+    `at` names the occurrence: equal events with equal `at` are one and are told once.
+    """
 
     type: str
     reason: str
     message: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

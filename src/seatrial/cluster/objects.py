@@ -1,0 +1,206 @@
+"""The cluster's typed objects over the API: reads from memory, writes as patches with a precondition.
+
+One `Objects` follows the API; each component (a controller, a node's agent) writes through its own `Component`, so that
+events carry their source. Rules: what no longer holds (409, 404) is a `ConflictError`, every other refusal stays a
+`RefusedError`; an object that does not fit its typed view is invisible here and stays as it is on the wire. Events are
+not kept in memory: equal ones are counted on one object, as upstream's recorder does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+import msgspec
+
+from seatrial.control.writes import (
+    Bind,
+    ConflictError,
+    Create,
+    Delete,
+    RecordEvent,
+    RefusedError,
+    Update,
+    UpdateStatus,
+    Write,
+)
+from seatrial.kube.objects import KINDS, Event, JsonObject, Key, Namespace, Object, parse, to_wire
+from seatrial.kube.patches import diff_merge
+from seatrial.node.api import Change
+from seatrial.server.api import Api, DeleteOptions, wire_time
+from seatrial.server.errors import StatusError
+from seatrial.server.resources import storage_key
+
+T = TypeVar("T", bound=Object)
+
+
+class Objects:
+    """All typed objects of `api` but events, kept up to date by its changes."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.events: dict[tuple[str, ...], str] = {}
+        self.event_numbers = itertools.count(1)
+        self._objects: dict[str, dict[Key, Object]] = {}
+        self._listeners: list[Callable[[Change], None]] = []
+        for (api_version, kind), typed in KINDS.items():
+            if typed is Event:
+                continue
+            for stored in api.store.all(storage_key(api.kind(api_version, kind))).values():
+                found = _typed({"apiVersion": api_version, "kind": kind, **stored.raw})
+                if found is not None:
+                    self._objects.setdefault(kind, {})[found.key] = found
+        api.subscribe(self._on_change)
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+        return cast("T | None", self._objects.get(kind.kind, {}).get(Key(kind.kind, namespace, name)))
+
+    def all(self, kind: type[T]) -> Sequence[T]:
+        return cast("Sequence[T]", tuple(self._objects.get(kind.kind, {}).values()))
+
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        self._listeners.append(on_change)
+        return lambda: self._listeners.remove(on_change)
+
+    def _on_change(self, before: JsonObject | None, after: JsonObject | None, _: int) -> None:
+        change = Change(_typed(before), _typed(after))
+        gone, there = change.before, change.after
+        if gone is not None:
+            self._objects.get(gone.kind, {}).pop(gone.key, None)
+        if there is not None:
+            self._objects.setdefault(there.kind, {})[there.key] = there
+        if gone is not None or there is not None:
+            for listener in tuple(self._listeners):
+                listener(change)
+
+
+class Component:
+    """`Objects` as one component sees and writes them; `name` and `host` are the source of its events."""
+
+    def __init__(self, objects: Objects, name: str, host: str = "") -> None:
+        self._objects = objects
+        self._api = objects.api
+        self._name = name
+        self._host = host
+        self._created = ""
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+        return self._objects.get(kind, namespace, name)
+
+    def all(self, kind: type[T]) -> Sequence[T]:
+        return self._objects.all(kind)
+
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        return self._objects.subscribe(on_change)
+
+    def apply(self, write: Write) -> Object | None:
+        try:
+            raw = self._execute(write)
+        except StatusError as error:
+            if error.code in (404, 409):
+                raise ConflictError(str(error)) from error
+            raise RefusedError(f"{_named(write)}: {error}") from error
+        return None if raw is None else _typed(raw)
+
+    def _execute(self, write: Write) -> JsonObject | None:
+        match write:
+            case Create(object=made):
+                resource = self._api.kind(made.api_version, made.kind)
+                created = self._api.create(resource, made.metadata.namespace, to_wire(made))
+                self._created = created["metadata"]["name"]
+                return created
+            case Update(before=before, after=after):
+                return self._patch(before, after, "finalize" if isinstance(after, Namespace) else "")
+            case UpdateStatus(before=before, after=after):
+                return self._patch(before, after, "status")
+            case Delete(object=gone, grace_period_s=grace_s, propagation=propagation):
+                resource = self._api.kind(gone.api_version, gone.kind)
+                options = DeleteOptions(
+                    grace_period_s=grace_s, uid=gone.metadata.uid or None, propagation=propagation.value
+                )
+                return self._api.delete(resource, gone.metadata.namespace, gone.metadata.name, options)
+            case Bind(pod=pod, node_name=node_name):
+                return self._api.bind(pod.metadata.namespace, pod.metadata.name, node_name)
+            case RecordEvent():
+                self._record(write)
+                return None
+
+    def _patch(self, before: Object, after: Object, subresource: str) -> JsonObject:
+        old, new = to_wire(before), to_wire(after)
+        if subresource == "status":
+            old, new = ({"status": side.get("status", {})} for side in (old, new))
+        else:
+            old, new = ({k: v for k, v in side.items() if k != "status"} for side in (old, new))
+        patch = diff_merge(old, new)
+        meta = before.metadata
+        patch["metadata"] = {**patch.get("metadata", {}), "uid": meta.uid, "resourceVersion": meta.resource_version}
+        resource = self._api.kind(before.api_version, before.kind)
+        return self._api.patch(resource, meta.namespace, meta.name, patch, subresource=subresource)
+
+    def _record(self, event: RecordEvent) -> None:
+        about = event.about.metadata
+        message = event.message.replace("{created}", self._created)
+        namespace = about.namespace or "default"
+        resource = self._api.kind("v1", "Event")
+        now = wire_time(self._api.now())
+        key = (self._name, self._host, about.uid, event.type, event.reason, message)
+        name = self._objects.events.get(key)
+        if name is not None:
+            try:
+                counted = self._api.get(resource, namespace, name)
+                more = {"count": counted.get("count", 1) + 1, "lastTimestamp": now}
+                self._api.patch(resource, namespace, name, more)
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+            else:
+                return
+        nanoseconds = int(self._api.now().timestamp() * 1e6) * 1000 + next(self._objects.event_numbers)
+        name = f"{about.name}.{nanoseconds:x}"
+        raw = {
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": event.about.api_version,
+                "kind": event.about.kind,
+                "namespace": about.namespace,
+                "name": about.name,
+                "uid": about.uid,
+                "resourceVersion": about.resource_version,
+            },
+            "type": event.type,
+            "reason": event.reason,
+            "message": message,
+            "count": 1,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "source": {"component": self._name, **({"host": self._host} if self._host else {})},
+            "reportingComponent": self._name,
+            "reportingInstance": self._host,
+        }
+        try:
+            self._api.create(resource, namespace, raw)
+        except StatusError as error:
+            if error.code not in (403, 404):  # a namespace that is going away takes no more events
+                raise
+        else:
+            self._objects.events[key] = name
+
+
+def _named(write: Write) -> str:
+    """The write as a person would name it."""
+    match write:
+        case Create(object=item) | Delete(object=item) | UpdateStatus(before=item) | Update(before=item):
+            pass
+        case Bind(pod=item) | RecordEvent(about=item):
+            pass
+    return f"{type(write).__name__} {item.key}"
+
+
+def _typed(raw: JsonObject | None) -> Object | None:
+    if raw is None or raw.get("kind") == Event.kind:
+        return None
+    try:
+        return parse(raw)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,102 @@
+"""A `Sandbox` as an OCI runtime configuration (`config.json`, runtime-spec 1.0.2, as runc 1.1 reads it)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from seatrial.control.sandbox import CPU_PERIOD_US, Sandbox
+
+PIDS_LIMIT = 0
+"""No limit: the kubelet sets none by default."""
+
+
+def config(sandbox: Sandbox, *, rootfs: Path, namespaces: Path, cgroup: str, unified: bool) -> dict[str, Any]:
+    """The configuration; `namespaces` is the directory with the pod's `net`, `ipc` and `uts`."""
+    spaces: list[dict[str, str]] = [{"type": "mount"}]
+    if not sandbox.host_pid:
+        spaces.append({"type": "pid"})
+    if not sandbox.host_ipc:
+        spaces.append({"type": "ipc", "path": str(namespaces / "ipc")})
+    if not sandbox.host_network:
+        spaces.append({"type": "network", "path": str(namespaces / "net")})
+        spaces.append({"type": "uts", "path": str(namespaces / "uts")})
+    if unified:
+        spaces.append({"type": "cgroup"})
+    capabilities = list(sandbox.capabilities)
+    resources: dict[str, Any] = {
+        "devices": [{"allow": sandbox.privileged, "access": "rwm"}],
+        "cpu": {"shares": sandbox.limits.cpu_shares},
+    }
+    if sandbox.limits.cpu_quota_us:
+        resources["cpu"] |= {"quota": sandbox.limits.cpu_quota_us, "period": CPU_PERIOD_US}
+    if sandbox.limits.memory_bytes:
+        resources["memory"] = {"limit": sandbox.limits.memory_bytes}
+    linux: dict[str, Any] = {
+        "namespaces": spaces,
+        "cgroupsPath": cgroup,
+        "resources": resources,
+        "maskedPaths": list(sandbox.masked_paths),
+        "readonlyPaths": list(sandbox.readonly_paths),
+        "rootfsPropagation": "rslave",
+    }
+    if sandbox.sysctls:
+        linux["sysctl"] = dict(sandbox.sysctls)
+    if sandbox.privileged:
+        linux["devices"] = _host_devices()
+    return {
+        "ociVersion": "1.0.2",
+        "root": {"path": str(rootfs), "readonly": sandbox.read_only_root},
+        "process": {
+            "terminal": sandbox.terminal,
+            "user": {
+                "uid": sandbox.user.uid,
+                "gid": sandbox.user.gid,
+                "additionalGids": list(sandbox.user.groups),
+            },
+            "args": list(sandbox.args),
+            "env": list(sandbox.env),
+            "cwd": sandbox.cwd,
+            "capabilities": {
+                "bounding": capabilities,
+                "effective": capabilities,
+                "permitted": capabilities,
+            },
+            "noNewPrivileges": sandbox.no_new_privileges,
+            "oomScoreAdj": sandbox.limits.oom_score_adj,
+        },
+        "mounts": [
+            {
+                "destination": mount.destination,
+                "source": mount.source,
+                "type": mount.type,
+                "options": list(mount.options),
+            }
+            for mount in sandbox.mounts
+        ],
+        "linux": linux,
+    }
+
+
+def _host_devices() -> list[dict[str, Any]]:
+    """The machine's devices, for privileged containers; what runc makes itself is left out."""
+    own = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
+    found = []
+    for entry in sorted(os.scandir("/dev"), key=lambda item: item.name):
+        state = entry.stat(follow_symlinks=False)
+        if entry.name in own or not (stat.S_ISCHR(state.st_mode) or stat.S_ISBLK(state.st_mode)):
+            continue
+        found.append(
+            {
+                "path": entry.path,
+                "type": "c" if stat.S_ISCHR(state.st_mode) else "b",
+                "major": os.major(state.st_rdev),
+                "minor": os.minor(state.st_rdev),
+                "fileMode": stat.S_IMODE(state.st_mode),
+                "uid": state.st_uid,
+                "gid": state.st_gid,
+            }
+        )
+    return found

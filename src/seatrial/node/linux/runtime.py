@@ -1,0 +1,722 @@
+"""`PodRuntime` on Linux: carries out the actions of the pod life cycle and reports what became of them.
+
+Rules: `perform` starts a task that this object owns; an action under way is not started twice; a failure is a problem
+or an exit, never an exception. What must survive this process is in `pods/UID/record.json`, written before anybody is
+told; containers and their logs are kept by conmon, so that `adopt` finds them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from seatrial.control import sandbox as sandboxes
+from seatrial.control.lifecycle.facts import (
+    Action,
+    ContainerFact,
+    ContainerPhase,
+    CreateSandbox,
+    PodFacts,
+    ProbeFact,
+    ProbeKind,
+    Problem,
+    RemoveFromApi,
+    RemoveSandbox,
+    RunProbe,
+    SandboxFact,
+    StartContainer,
+    StopContainer,
+)
+from seatrial.kube.objects import ConfigMap, Container, Node, Pod, Secret, Service
+from seatrial.node import logs, probes
+from seatrial.node.api import Change, ClusterObjects
+from seatrial.node.dns import host_resolvers
+from seatrial.node.linux import machine as machines
+from seatrial.node.linux import mounts, oci, volumes
+from seatrial.node.linux.containers import Runc, Watcher, reopen_log
+from seatrial.node.linux.machine import Machine
+from seatrial.node.linux.network import Network
+from seatrial.node.linux.process import CommandError, run
+
+ROTATION_INTERVAL_S = 10.0
+TERMINATION_MESSAGE_BYTES = 4096
+LOG_FALLBACK_BYTES = 2048
+"""Upstream's limits for the termination message and for the log's tail that may stand in for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as a node needs it: unpacked layers, lowest first."""
+
+    digest: str
+    config: sandboxes.ImageConfig
+    layers: tuple[Path, ...]
+
+
+class Images(Protocol):
+    """The door to the image store; `cluster` adapts it."""
+
+    def find(self, reference: str) -> Image | None: ...
+
+
+@dataclass(slots=True)
+class _Pod:
+    """What is known of one pod."""
+
+    uid: str
+    pod: Pod | None = None
+    sandbox: SandboxFact | None = None
+    containers: list[ContainerFact] = field(default_factory=list)
+    probes: dict[tuple[str, ProbeKind], ProbeFact] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+    stop_asked_at: dict[str, datetime] = field(default_factory=dict)
+    volumes: dict[str, str] = field(default_factory=dict)
+    ip: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ended: dict[str, asyncio.Event] = field(default_factory=dict)
+
+
+class LinuxRuntime:
+    """Runs the pods of one node. Use `adopt` first, `close` last; containers outlive `close`."""
+
+    def __init__(
+        self,
+        network: Network,
+        images: Images,
+        cluster: ClusterObjects,
+        *,
+        node_name: str,
+        pod_cidr: str,
+        host_ip: str,
+        domain: str = "cluster.local",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.on_change: Callable[[str], None] = lambda _: None
+        self.node_name = node_name
+        self._network = network
+        self._machine: Machine = network.machine
+        self._images = images
+        self._cluster = cluster
+        self._cidr = ipaddress.ip_network(pod_cidr)
+        self._host_ip = host_ip
+        self._domain = domain
+        self._now = now
+        self._runc = Runc(self._machine)
+        self._pods: dict[str, _Pod] = {}
+        self._by_container: dict[str, str] = {}
+        self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
+        self._watcher: Watcher | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    # --- what the agent uses ---------------------------------------------------------------------------------------
+
+    def facts(self, pod: Pod) -> PodFacts:
+        state = self._pods.get(pod.metadata.uid)
+        if state is None:
+            return PodFacts()
+        state.pod = pod
+        return PodFacts(
+            sandbox=state.sandbox,
+            containers=tuple(state.containers),
+            probes=tuple(state.probes.values()),
+            problems=dict(state.problems),
+            stop_asked_at=dict(state.stop_asked_at),
+        )
+
+    def perform(self, pod: Pod, action: Action) -> None:
+        state = self._pods.setdefault(pod.metadata.uid, _Pod(pod.metadata.uid))
+        state.pod = pod
+        match action:
+            case CreateSandbox():
+                self._start((state.uid, "sandbox"), self._create_sandbox(state, pod))
+            case StartContainer(name, attempt):
+                self._start((state.uid, "start", name), self._start_container(state, pod, name, attempt))
+            case StopContainer(name=name):
+                self._start((state.uid, "stop", name), self._stop_container(state, pod, action))
+            case RunProbe(container, attempt, kind):
+                self._start((state.uid, "probe", container, kind), self._probe(state, pod, container, attempt, kind))
+            case RemoveSandbox():
+                self._start((state.uid, "remove"), self._remove(state))
+            case RemoveFromApi():
+                raise AssertionError("RemoveFromApi is the agent's, not the runtime's")
+
+    def forget(self, pod: Pod) -> None:
+        state = self._pods.get(pod.metadata.uid)
+        if state is not None:
+            self._start((state.uid, "remove"), self._remove(state, forget=True))
+
+    async def adopt(self) -> None:
+        """Find the pods that an earlier process of this node left running, and begin to watch."""
+        self._machine.exits.mkdir(parents=True, exist_ok=True)
+        self._watcher = Watcher(self._machine.exits, self._exit_file)
+        self._unsubscribe = self._cluster.subscribe(self._changed)
+        for file in sorted(self._machine.pods.glob("*/record.json")):
+            record = json.loads(file.read_text())
+            if record["node"] == self.node_name:
+                await self._adopt(record)
+        self._start(("rotation",), self._rotate_logs())
+
+    async def close(self) -> None:
+        """End every task of this object; the containers go on."""
+        self._unsubscribe()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def log_path(self, uid: str, container: str, *, previous: bool = False) -> Path | None:
+        """The log of the latest attempt or of the one before; None if there is none."""
+        state = self._pods.get(uid)
+        attempts = sorted(each.attempt for each in state.containers if each.name == container) if state else []
+        if previous:
+            attempts = attempts[:-1]
+        return self._log(uid, container, attempts[-1]) if attempts else None
+
+    def read_log(
+        self, uid: str, container: str, options: logs.LogOptions, *, previous: bool = False
+    ) -> AsyncIterator[bytes] | None:
+        """The chosen part of a container's log, or None if it has never run."""
+        path = self.log_path(uid, container, previous=previous)
+        return None if path is None else logs.read(path, options, lambda: self._running(uid, container) is not None)
+
+    async def execute(self, uid: str, container: str, command: Sequence[str], timeout_s: float) -> tuple[int, bytes]:
+        """Run a command in a running container: exit code and output."""
+        running = self._running(uid, container)
+        if running is None:
+            raise ProcessLookupError(f"container {container} is not running")
+        return await self._runc.execute(running.id, command, timeout_s)
+
+    # --- sandbox ---------------------------------------------------------------------------------------------------
+
+    async def _create_sandbox(self, state: _Pod, pod: Pod) -> None:
+        async with state.lock:
+            if state.sandbox is not None:
+                return
+            try:
+                if pod.spec.share_process_namespace:
+                    raise volumes.VolumeError("shareProcessNamespace is not supported on this cluster: remove it")
+                self._set_up_volumes(state, pod)
+                namespaces = self._namespaces(state.uid)
+                namespaces.mkdir(parents=True, exist_ok=True)
+                if not pod.spec.host_network and not state.ip:
+                    state.ip = self._free_ip()
+                kinds = ("ipc",) if pod.spec.host_network else ("net", "ipc", "uts")
+                for kind in kinds:
+                    mounts.unmount(namespaces / kind)
+                    (namespaces / kind).touch()
+                name = sandboxes.hostname(pod)
+                inside = "true" if pod.spec.host_network else f"echo {name} > /proc/sys/kernel/hostname"
+                await run(("unshare", *(f"--{kind}={namespaces / kind}" for kind in kinds), "sh", "-c", inside))
+                if not pod.spec.host_network:
+                    await self._network.attach(namespaces / "net", state.ip)
+                ip = state.ip or self._host_ip
+                self._write_files(pod, ip)
+            except (CommandError, OSError, volumes.VolumeError, sandboxes.ConfigError) as error:
+                missing = isinstance(error, sandboxes.ConfigError | volumes.VolumeError)
+                state.problems[""] = Problem("FailedMount" if missing else "FailedCreatePodSandBox", str(error))
+                self._tell(state)
+                return
+            state.problems.pop("", None)
+            state.sandbox = SandboxFact(ip=ip, host_ip=self._host_ip, created_at=self._second())
+            self._save(state)
+            self._tell(state)
+
+    def _set_up_volumes(self, state: _Pod, pod: Pod) -> None:
+        group = pod.spec.security_context.fs_group if pod.spec.security_context else None
+        view = self._view(state)
+        for volume in pod.spec.volumes:
+            directory = self._directory(state.uid) / "volumes" / volume.name
+            try:
+                files = sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=view)
+                if files is None:
+                    directory = volumes.set_up(volume, directory, group)
+                else:
+                    volumes.publish(directory, files, group)
+            except (sandboxes.ConfigError, volumes.VolumeError) as error:
+                raise volumes.VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
+            state.volumes[volume.name] = str(directory)
+
+    def _write_files(self, pod: Pod, ip: str) -> None:
+        directory = self._directory(pod.metadata.uid)
+        directory.mkdir(parents=True, exist_ok=True)
+        name = sandboxes.hostname(pod)
+        full = f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{self._domain} " if pod.spec.subdomain else ""
+        if pod.spec.host_network:
+            hosts = Path("/etc/hosts").read_text()
+        else:
+            hosts = (
+                "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+                f"{ip}\t{full}{name}\n"
+            )
+        for alias in pod.spec.host_aliases:
+            hosts += f"{alias.ip}\t{' '.join(alias.hostnames)}\n"
+        (directory / "hosts").write_text(hosts)
+        (directory / "resolv.conf").write_text(self._resolv_conf(pod))
+
+    def _resolv_conf(self, pod: Pod) -> str:
+        policy = pod.spec.dns_policy or "ClusterFirst"
+        servers, searches = host_resolvers()
+        options: list[str] = []
+        if policy == "None":
+            servers, searches = (), ()
+        elif policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network):
+            servers = (self._network.addresses.gateway,)
+            own = (f"{pod.metadata.namespace}.svc.{self._domain}", f"svc.{self._domain}", self._domain)
+            searches = (*own, *searches)
+            options = ["ndots:5"]
+        if pod.spec.dns_config is not None:
+            servers = tuple(dict.fromkeys((*servers, *pod.spec.dns_config.nameservers)))
+            searches = tuple(dict.fromkeys((*searches, *pod.spec.dns_config.searches)))
+            for option in pod.spec.dns_config.options:
+                options = [each for each in options if each.partition(":")[0] != option.name]
+                options.append(f"{option.name}:{option.value}" if option.value else option.name)
+        lines = [f"nameserver {server}" for server in servers]
+        lines += [f"search {' '.join(searches)}"] if searches else []
+        lines += [f"options {' '.join(options)}"] if options else []
+        return "\n".join(lines) + "\n"
+
+    def _free_ip(self) -> str:
+        used = {state.ip for state in self._pods.values()}
+        for address in self._cidr.hosts():
+            if str(address) not in used and address != self._cidr[1]:
+                return str(address)
+        raise volumes.VolumeError(f"every address of the node's podCIDR {self._cidr} is in use")
+
+    async def _remove(self, state: _Pod, forget: bool = False) -> None:
+        async with state.lock:
+            for container in tuple(state.containers):
+                if container.phase is ContainerPhase.RUNNING:
+                    await self._runc.kill(container.id, "SIGKILL")
+                    await self._runc.delete(container.id)
+                self._by_container.pop(container.id, None)
+            if state.ip:
+                await self._network.detach(state.ip)
+            directory, namespaces = self._directory(state.uid), self._namespaces(state.uid)
+            for target in (*mounts.below(directory), *mounts.below(namespaces)):
+                mounts.unmount(target)
+            machines.remove_cgroup(f"{self._machine.cgroup}/pod{state.uid}")
+            await asyncio.to_thread(shutil.rmtree, directory, True)
+            await asyncio.to_thread(shutil.rmtree, namespaces, True)
+            state.sandbox, state.ip = None, ""
+            if forget:
+                self._pods.pop(state.uid, None)
+        self._tell(state)
+
+    # --- containers ------------------------------------------------------------------------------------------------
+
+    async def _start_container(self, state: _Pod, pod: Pod, name: str, attempt: int) -> None:
+        if any(each.name == name and each.attempt >= attempt for each in state.containers) or state.sandbox is None:
+            return
+        container = _container(pod, name)
+        image = self._images.find(container.image)
+        if image is None:
+            self._problem(state, name, _missing_image(container))
+            return
+        container_id = secrets.token_hex(32)
+        bundle = self._directory(state.uid) / "containers" / name / str(attempt)
+        fact = ContainerFact(name, attempt, ContainerPhase.RUNNING, container_id, container.image, image.digest)
+        try:
+            rootfs = bundle / "rootfs"
+            mounts.overlay(image.layers, bundle / "upper", bundle / "work", rootfs)
+            self._write_config(state, pod, container, image, bundle, container_id)
+        except sandboxes.ConfigError as error:
+            mounts.unmount(bundle / "rootfs")
+            self._problem(state, name, Problem("CreateContainerConfigError", str(error)))
+            return
+        except (OSError, CommandError) as error:
+            mounts.unmount(bundle / "rootfs")
+            self._problem(state, name, Problem("CreateContainerError", str(error)))
+            return
+        self._by_container[container_id] = state.uid
+        state.ended[container_id] = asyncio.Event()
+        state.problems.pop(name, None)
+        state.stop_asked_at.pop(name, None)
+        started = replace(fact, started_at=self._second())
+        try:
+            await self._runc.start(container_id, bundle, self._log(state.uid, name, attempt))
+        except (CommandError, OSError) as error:
+            ended = replace(
+                started,
+                phase=ContainerPhase.EXITED,
+                finished_at=self._second(),
+                exit_code=128,
+                reason="StartError",
+                message=error.output if isinstance(error, CommandError) else str(error),
+            )
+            await self._runc.delete(container_id)
+            mounts.unmount(rootfs)
+            self._record(state, ended)
+            return
+        self._record(state, started)
+        if (self._machine.exits / container_id).exists():
+            self._exit_file(container_id)
+        hook = container.lifecycle.post_start if container.lifecycle else None
+        if hook is not None:
+            outcome = await probes.handle(hook, container, state.sandbox.ip, 3600.0, self._in(container_id))
+            if not outcome.success:
+                await self._runc.kill(container_id, "SIGKILL")
+
+    def _write_config(
+        self, state: _Pod, pod: Pod, container: Container, image: Image, bundle: Path, container_id: str
+    ) -> None:
+        termination = bundle / "termination-log"
+        termination.touch()
+        termination.chmod(0o666)
+        directory = self._directory(state.uid)
+        rootfs = bundle / "rootfs"
+        made = sandboxes.container_sandbox(
+            pod,
+            container,
+            image.config,
+            lookup=self._lookup(pod),
+            node=self._view(state),
+            volumes=state.volumes,
+            files={
+                "/etc/hosts": str(directory / "hosts"),
+                "/etc/resolv.conf": str(directory / "resolv.conf"),
+                container.termination_message_path or "/dev/termination-log": str(termination),
+            },
+            passwd=_account_file(rootfs, "passwd"),
+            group=_account_file(rootfs, "group"),
+        )
+        for mount in made.mounts:
+            if mount.type == "bind":
+                _inside(mount.source, state.volumes.values())
+        document = oci.config(
+            made,
+            rootfs=rootfs,
+            namespaces=self._namespaces(state.uid),
+            cgroup=f"{self._machine.cgroup}/pod{state.uid}/{container_id}",
+            unified=machines.v2(),
+        )
+        (bundle / "config.json").write_text(json.dumps(document))
+        (bundle / "stop-signal").write_text(made.stop_signal)
+
+    async def _stop_container(self, state: _Pod, pod: Pod, action: StopContainer) -> None:
+        fact = self._running(state.uid, action.name)
+        if fact is None or fact.attempt != action.attempt:
+            return
+        state.stop_asked_at.setdefault(action.name, self._now())
+        self._tell(state)
+        container = _container(pod, action.name)
+        ended = state.ended.setdefault(fact.id, asyncio.Event())
+        bundle = self._bundle(state.uid, fact)
+        hook = container.lifecycle.pre_stop if container.lifecycle else None
+        try:
+            async with asyncio.timeout(action.grace_s):
+                if hook is not None and state.sandbox is not None:
+                    await probes.handle(hook, container, state.sandbox.ip, action.grace_s, self._in(fact.id))
+                await self._runc.kill(fact.id, _stop_signal(bundle))
+                await ended.wait()
+        except TimeoutError:
+            await self._runc.kill(fact.id, "SIGKILL")
+
+    def _exit_file(self, container_id: str) -> None:
+        uid = self._by_container.get(container_id)
+        if uid is not None and uid in self._pods:
+            self._start((uid, "ended", container_id), self._ended(self._pods[uid], container_id))
+
+    async def _ended(self, state: _Pod, container_id: str) -> None:
+        fact = next((each for each in state.containers if each.id == container_id), None)
+        file = self._machine.exits / container_id
+        if fact is None or fact.phase is ContainerPhase.EXITED or not file.exists():
+            return
+        bundle = self._bundle(state.uid, fact)
+        code = int(file.read_text() or "255")
+        killed = (bundle / "oom").exists()
+        container = _container(state.pod, fact.name) if state.pod is not None else None
+        message = self._termination_message(state, fact, container, bundle, code)
+        await self._runc.delete(container_id)
+        mounts.unmount(bundle / "rootfs")
+        reason = "OOMKilled" if killed else ("Completed" if code == 0 else "Error")
+        finished = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(microsecond=0)
+        file.unlink(missing_ok=True)
+        state.stop_asked_at.pop(fact.name, None)
+        for key in [key for key in state.probes if key[0] == fact.name]:
+            del state.probes[key]
+        ended = replace(
+            fact, phase=ContainerPhase.EXITED, exit_code=code, finished_at=finished, reason=reason, message=message
+        )
+        state.ended.setdefault(container_id, asyncio.Event()).set()
+        self._record(state, ended)
+
+    def _termination_message(
+        self, state: _Pod, fact: ContainerFact, container: Container | None, bundle: Path, code: int
+    ) -> str:
+        file = bundle / "termination-log"
+        if file.exists():
+            with file.open("rb") as stream:
+                written = stream.read(TERMINATION_MESSAGE_BYTES)
+            if written:
+                return written.decode(errors="replace")
+        if code and container is not None and container.termination_message_policy == "FallbackToLogsOnError":
+            log = self._log(state.uid, fact.name, fact.attempt)
+            lines = [logs.parse(raw) for raw in log.read_bytes().splitlines()[-80:]] if log.exists() else []
+            text = b"".join(line[0].text + b"\n" for line in lines if line is not None)
+            return text[-LOG_FALLBACK_BYTES:].decode(errors="replace")
+        return ""
+
+    def _record(self, state: _Pod, fact: ContainerFact) -> None:
+        """Remember `fact`; of each name only the latest attempt and the one before it stay, with their files."""
+        kept = [each for each in state.containers if (each.name, each.attempt) != (fact.name, fact.attempt)]
+        own = sorted((each for each in (*kept, fact) if each.name == fact.name), key=lambda each: each.attempt)
+        for old in own[:-2]:
+            shutil.rmtree(self._bundle(state.uid, old), ignore_errors=True)
+            for file in logs.rotated(self._log(state.uid, old.name, old.attempt)):
+                file.unlink()
+            self._by_container.pop(old.id, None)
+            state.ended.pop(old.id, None)
+        state.containers = [*(each for each in kept if each.name != fact.name), *own[-2:]]
+        self._save(state)
+        self._tell(state)
+
+    async def _probe(self, state: _Pod, pod: Pod, name: str, attempt: int, kind: ProbeKind) -> None:
+        container = _container(pod, name)
+        chosen = {
+            ProbeKind.STARTUP: container.startup_probe,
+            ProbeKind.LIVENESS: container.liveness_probe,
+            ProbeKind.READINESS: container.readiness_probe,
+        }[kind]
+        fact = self._running(state.uid, name)
+        if chosen is None or fact is None or fact.attempt != attempt or state.sandbox is None:
+            return
+        outcome = await probes.run(chosen, container, state.sandbox.ip, self._in(fact.id))
+        current = self._running(state.uid, name)
+        if current is None or current.attempt != attempt:
+            return
+        before = state.probes.get((name, kind))
+        if before is None or before.attempt != attempt:
+            before = ProbeFact(name, attempt, kind)
+        state.probes[name, kind] = replace(
+            before,
+            successes=before.successes + 1 if outcome.success else 0,
+            failures=0 if outcome.success else before.failures + 1,
+            last_at=self._now(),
+            message=outcome.message,
+        )
+        if outcome.success != (before.successes > 0):
+            self._save(state)
+        self._tell(state)
+
+    # --- memory ----------------------------------------------------------------------------------------------------
+
+    def _save(self, state: _Pod) -> None:
+        record = {
+            "node": self.node_name,
+            "uid": state.uid,
+            "ip": state.ip,
+            "volumes": state.volumes,
+            "sandbox": state.sandbox,
+            "containers": state.containers,
+            "probes": list(state.probes.values()),
+        }
+        directory = self._directory(state.uid)
+        directory.mkdir(parents=True, exist_ok=True)
+        fresh = directory / "record.json.new"
+        fresh.write_bytes(msgspec.json.encode(record))
+        fresh.replace(directory / "record.json")
+
+    async def _adopt(self, record: dict[str, Any]) -> None:
+        state = _Pod(record["uid"], ip=record["ip"], volumes=record["volumes"])
+        self._pods[state.uid] = state
+        state.containers = msgspec.convert(record["containers"], list[ContainerFact])
+        state.probes = {
+            (each.container, each.kind): each for each in msgspec.convert(record["probes"], list[ProbeFact])
+        }
+        state.sandbox = msgspec.convert(record["sandbox"], SandboxFact | None)
+        namespaces = self._namespaces(state.uid)
+        if namespaces / "ipc" not in mounts.below(namespaces):
+            state.sandbox = None  # the machine was restarted
+        for fact in tuple(state.containers):
+            if fact.phase is ContainerPhase.EXITED:
+                continue
+            self._by_container[fact.id] = state.uid
+            state.ended[fact.id] = asyncio.Event()
+            if (self._machine.exits / fact.id).exists():
+                await self._ended(state, fact.id)
+            elif not _alive(self._bundle(state.uid, fact)):
+                lost = replace(fact, phase=ContainerPhase.EXITED, exit_code=255, reason="Unknown")
+                await self._runc.delete(fact.id)
+                mounts.unmount(self._bundle(state.uid, fact) / "rootfs")
+                self._record(state, replace(lost, finished_at=self._second()))
+
+    def _changed(self, change: Change) -> None:
+        """Volumes follow the objects that they show."""
+        object_ = change.after
+        if not isinstance(object_, ConfigMap | Secret | Pod):
+            return
+        for state in self._pods.values():
+            pod = state.pod
+            if pod is None or state.sandbox is None or pod.metadata.namespace != object_.metadata.namespace:
+                continue
+            if isinstance(object_, Pod):
+                if object_.metadata.uid != state.uid or (
+                    object_.metadata.labels == pod.metadata.labels
+                    and object_.metadata.annotations == pod.metadata.annotations
+                ):
+                    continue
+                state.pod = object_
+            self._refresh_volumes(state)
+
+    def _refresh_volumes(self, state: _Pod) -> None:
+        pod = state.pod
+        assert pod is not None
+        group = pod.spec.security_context.fs_group if pod.spec.security_context else None
+        for volume in pod.spec.volumes:
+            try:
+                files = sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=self._view(state))
+                if files is not None:
+                    volumes.publish(Path(state.volumes[volume.name]), files, group)
+            except (sandboxes.ConfigError, volumes.VolumeError):
+                continue  # what is gone now stays as it was, as the kubelet leaves it
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(ROTATION_INTERVAL_S)
+            for state in self._pods.values():
+                for fact in state.containers:
+                    if fact.phase is ContainerPhase.RUNNING:
+                        log = self._log(state.uid, fact.name, fact.attempt)
+                        if logs.rotate(log):
+                            reopen_log(self._bundle(state.uid, fact))
+
+    # --- small things ----------------------------------------------------------------------------------------------
+
+    def _start(self, key: tuple[object, ...], work: Coroutine[Any, Any, None]) -> None:
+        if key in self._tasks:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._finished(key, done))
+
+    def _finished(self, key: tuple[object, ...], task: asyncio.Task[None]) -> None:
+        self._tasks.pop(key, None)
+        if not task.cancelled() and task.exception() is not None:
+            context = {"message": f"an action of a pod failed: {key}", "exception": task.exception(), "task": task}
+            asyncio.get_running_loop().call_exception_handler(context)
+        elif not task.cancelled():
+            self.on_change(str(key[0]))
+
+    def _tell(self, state: _Pod) -> None:
+        self.on_change(state.uid)
+
+    def _problem(self, state: _Pod, name: str, problem: Problem) -> None:
+        state.problems[name] = problem
+        self._tell(state)
+
+    def _running(self, uid: str, name: str) -> ContainerFact | None:
+        state = self._pods.get(uid)
+        found = [each for each in state.containers if each.name == name] if state else []
+        return found[-1] if found and found[-1].phase is ContainerPhase.RUNNING else None
+
+    def _in(self, container_id: str) -> probes.Execute:
+        return lambda command, timeout_s: self._runc.execute(container_id, command, timeout_s)
+
+    def _view(self, state: _Pod) -> sandboxes.NodeView:
+        node = self._cluster.get(Node, "", self.node_name)
+        return sandboxes.NodeView(
+            state.sandbox.ip if state.sandbox else state.ip,
+            self._host_ip,
+            node.status.allocatable if node is not None else None,
+        )
+
+    def _lookup(self, pod: Pod) -> _Lookup:
+        return _Lookup(self._cluster, pod.metadata.namespace)
+
+    def _directory(self, uid: str) -> Path:
+        return self._machine.pods / uid
+
+    def _namespaces(self, uid: str) -> Path:
+        return self._machine.run / "namespaces" / uid
+
+    def _bundle(self, uid: str, fact: ContainerFact) -> Path:
+        return self._directory(uid) / "containers" / fact.name / str(fact.attempt)
+
+    def _log(self, uid: str, name: str, attempt: int) -> Path:
+        return self._directory(uid) / "logs" / name / f"{attempt}.log"
+
+    def _second(self) -> datetime:
+        return self._now().replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    cluster: ClusterObjects
+    namespace: str
+
+    def config_map(self, name: str) -> ConfigMap | None:
+        return self.cluster.get(ConfigMap, self.namespace, name)
+
+    def secret(self, name: str) -> Secret | None:
+        return self.cluster.get(Secret, self.namespace, name)
+
+    def services(self) -> Iterable[Service]:
+        return self.cluster.all(Service)
+
+
+def _container(pod: Pod, name: str) -> Container:
+    return next(each for each in sandboxes.all_containers(pod) if each.name == name)
+
+
+def _missing_image(container: Container) -> Problem:
+    if container.image_pull_policy == "Never":
+        return Problem(
+            "ErrImageNeverPull", f'Container image "{container.image}" is not present with pull policy of Never'
+        )
+    return Problem(
+        "ErrImagePull",
+        f'image "{container.image}" is not in this cluster\'s store, and nothing is pulled from registries: '
+        "build or import it (seatrial build, seatrial import)",
+    )
+
+
+def _account_file(rootfs: Path, name: str) -> str:
+    """`/etc/passwd` or `/etc/group` of the image; a symbolic link is not followed out of it."""
+    file = rootfs / "etc" / name
+    try:
+        if not file.resolve().is_relative_to(rootfs.resolve()):
+            return ""
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _inside(source: str, directories: Iterable[str]) -> None:
+    """Make a subPath's directory; raises `ConfigError` if a symbolic link leads it out of its volume."""
+    owner = max((each for each in directories if source.startswith(each + "/")), key=len, default=None)
+    if owner is None:
+        return
+    if not Path(source).resolve().is_relative_to(Path(owner).resolve()):
+        raise sandboxes.ConfigError(f"subPath {source.removeprefix(owner + '/')} leads out of its volume")
+    if not Path(source).exists():
+        Path(source).mkdir(parents=True)
+
+
+def _stop_signal(bundle: Path) -> str:
+    try:
+        return (bundle / "stop-signal").read_text() or "SIGTERM"
+    except FileNotFoundError:
+        return "SIGTERM"
+
+
+def _alive(bundle: Path) -> bool:
+    """conmon still watches: only then will there be an exit file."""
+    try:
+        pid = (bundle / "conmon.pid").read_text().strip()
+        return "conmon" in Path("/proc", pid, "comm").read_text()
+    except OSError:
+        return False

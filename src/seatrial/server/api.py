@@ -1,0 +1,821 @@
+"""The Kubernetes API without sockets: requests in, objects or `StatusError` out, one change of the store per write.
+
+Everything here is synchronous and runs in one thread, so each method is a transaction. Objects that are handed out
+must not be modified. Clock, uids and name suffixes come from the caller, so that a run on virtual time can be replayed.
+
+What a write goes through, in upstream's order: decoding checks (unknown fields), the namespace's life cycle,
+defaulting (`control.admission`), identity and generation, validation, preconditions, the store. Semantics:
+https://kubernetes.io/docs/reference/using-api/api-concepts/ and the registry strategies of kube-apiserver.
+
+Server-side apply is refused with 415: answering it without field ownership would lose other writers' fields silently.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+import random
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from seatrial.control import admission
+from seatrial.kube import patches, schemas, selectors
+from seatrial.kube.objects import JsonObject
+from seatrial.kube.schemas import Resource
+from seatrial.server import errors
+from seatrial.server.errors import Cause, StatusError
+from seatrial.server.resources import Resources, group_version, load, storage_key
+from seatrial.server.store import Change, Store
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+DEFAULT_POD_GRACE_S = 30
+NODE_PORTS = range(30000, 32768)
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, nothing that looks like another letter
+_MAX_GENERATED_BASE = 58
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_LABEL_NAMED = {"Namespace", "Service"}
+_FREELY_NAMED = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+_WITHOUT_GENERATION = {"Namespace", "Node", "Service", "PersistentVolume", "PersistentVolumeClaim"}
+_STATUS_ON_CREATE = {"Node"}
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """What a client asked of a container's log; the fields are the query parameters of `pods/log`."""
+
+    container: str
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail_lines: int | None = None
+    since: datetime | None = None
+    limit_bytes: int | None = None
+
+
+class LogSource(Protocol):
+    """Where the logs of containers come from; the cluster provides it from its nodes."""
+
+    def lines(self, pod: JsonObject, query: LogQuery) -> AsyncIterator[bytes]:
+        """Pieces of the log as they come; ends by itself unless the log is followed.
+
+        Raises `LookupError`, with a message for the user, where there is no such log."""
+
+
+@dataclass(slots=True)
+class Options:
+    """What comes with a write; `warnings` collects texts for the client's `Warning` headers."""
+
+    dry_run: bool = False
+    field_validation: str = "Ignore"
+    duplicates: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    grace_period_s: int | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    propagation: str = ""
+    dry_run: bool = False
+
+    @classmethod
+    def from_wire(cls, raw: JsonObject) -> DeleteOptions:
+        preconditions = raw.get("preconditions") or {}
+        propagation = raw.get("propagationPolicy") or ("Orphan" if raw.get("orphanDependents") else "")
+        return cls(
+            grace_period_s=raw.get("gracePeriodSeconds"),
+            uid=preconditions.get("uid"),
+            resource_version=preconditions.get("resourceVersion"),
+            propagation=propagation,
+            dry_run=bool(raw.get("dryRun")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which objects of a kind a list or watch is about."""
+
+    namespace: str = ""
+    labels: str = ""
+    fields: str = ""
+
+    def predicate(self) -> Callable[[JsonObject], bool]:
+        try:
+            labels = selectors.parse(self.labels) if self.labels else None
+            fields = selectors.parse_fields(self.fields) if self.fields else None
+        except ValueError as error:
+            raise errors.bad_request(f"unable to parse requirement: {error}") from error
+
+        def selects(raw: JsonObject) -> bool:
+            metadata = raw["metadata"]
+            if self.namespace and metadata.get("namespace", "") != self.namespace:
+                return False
+            if labels is not None and not labels.matches(metadata.get("labels") or {}):
+                return False
+            return fields is None or fields.matches(raw)
+
+        return selects
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A list: `revision` is what a watch continues from."""
+
+    items: list[JsonObject]
+    revision: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+def _random_suffix() -> str:
+    return "".join(random.choices(_SUFFIX_LETTERS, k=5))
+
+
+class Api:
+    """The objects of one cluster."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        version: str = "1.37",
+        service_cidr: str = "10.96.0.0/16",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        suffix: Callable[[], str] = _random_suffix,
+        logs: LogSource | None = None,
+        port: int = 6443,
+    ) -> None:
+        self.store = store
+        self.version = version
+        self.resources: Resources = load(version)
+        self.logs = logs
+        self._network = ipaddress.IPv4Network(service_cidr)
+        self._now = now
+        self._new_uid = new_uid
+        self._suffix = suffix
+        for name in SYSTEM_NAMESPACES:
+            if store.get("/namespaces", "", name) is None:
+                self.create(self.kind("v1", "Namespace"), "", {"metadata": {"name": name}})
+        if store.get("/services", "default", "kubernetes") is None:
+            ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]
+            labels = {"component": "apiserver", "provider": "kubernetes"}
+            service = {
+                "metadata": {"name": "kubernetes", "labels": labels},
+                "spec": {"clusterIP": str(self._network[1]), "ports": ports},
+            }
+            self.create(self.kind("v1", "Service"), "default", service)
+
+    def kind(self, api_version: str, kind: str) -> Resource:
+        """The resource of a kind. Raises `StatusError` (404) for one that is not served."""
+        found = self.resources.kind(api_version, kind)
+        if found is None:
+            raise errors.failure(404, "NotFound", f'no matches for kind "{kind}" in version "{api_version}"')
+        return found
+
+    def now(self) -> datetime:
+        return self._now().astimezone(UTC)
+
+    def subscribe(self, callback: Callable[[JsonObject | None, JsonObject | None, int], None]) -> Callable[[], None]:
+        """Call `callback(before, after, revision)` for each later change, in order; returns how to stop that."""
+
+        def on_change(change: Change) -> None:
+            before = None if change.before is None else change.before.raw
+            callback(before, None if change.after is None else change.after.raw, change.revision)
+
+        return self.store.subscribe(on_change)
+
+    # Reading
+
+    def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        return self._served(resource, self._existing(resource, namespace, name))
+
+    def list(self, resource: Resource, which: Filter = Filter(), *, limit: int = 0, continue_token: str = "") -> Page:
+        selects = which.predicate()
+        stored = self.store.all(storage_key(resource))
+        revision, start = self.store.revision, None
+        if continue_token:
+            revision, start = _decode_continue(continue_token)
+            then = self.store.at(storage_key(resource), revision)
+            if then is None:
+                raise errors.expired(
+                    "The provided continue parameter is too old to display a consistent list result. You can start a "
+                    "new list without the continue parameter, or use the continue token in this response to retrieve "
+                    "the remainder of the results.",
+                    _encode_continue(self.store.revision, start),
+                )
+            stored = then
+        items: list[JsonObject] = []
+        names = sorted(stored)
+        for position, key in enumerate(names):
+            if start is not None and key <= start:
+                continue
+            raw = stored[key].raw
+            if not selects(raw):
+                continue
+            if limit and len(items) == limit:
+                remaining = None if which.labels or which.fields or which.namespace else len(names) - position
+                last = items[-1]["metadata"]
+                token = _encode_continue(revision, (last.get("namespace", ""), last["name"]))
+                return Page(items, revision, token, remaining)
+            items.append(self._served(resource, raw))
+        return Page(items, revision)
+
+    # Writing
+
+    def create(self, resource: Resource, namespace: str, raw: JsonObject, options: Options | None = None) -> JsonObject:
+        options = options or Options()
+        raw = self._decoded(resource, raw, options)
+        metadata = {key: value for key, value in raw["metadata"].items() if key not in _SERVER_METADATA}
+        if resource.namespaced:
+            if metadata.get("namespace", namespace) != namespace:
+                raise errors.bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            metadata["namespace"] = namespace
+        else:
+            metadata.pop("namespace", None)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = metadata["generateName"][:_MAX_GENERATED_BASE] + self._suffix()
+        if raw["metadata"].get("resourceVersion"):
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        metadata["uid"] = self._new_uid()
+        metadata["creationTimestamp"] = wire_time(self.now())
+        if "spec" in raw and resource.kind not in _WITHOUT_GENERATION:
+            metadata["generation"] = 1
+        raw = {**raw, "metadata": metadata}
+        if "status" in resource.subresources and resource.kind not in _STATUS_ON_CREATE:
+            raw["status"] = {}
+        self._check_name(resource, metadata)
+        if resource.namespaced:
+            self._check_namespace(resource, namespace, metadata.get("name", ""))
+        if self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"]):
+            raise errors.already_exists(resource.plural, resource.group, metadata["name"])
+        raw = self._prepared(resource, raw, None)
+        self._validate(resource, raw, None)
+        return self._put(resource, raw, options)
+
+    def update(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        raw: JsonObject,
+        options: Options | None = None,
+        *,
+        subresource: str = "",
+    ) -> JsonObject:
+        """Replace an object, its status (`subresource="status"`) or its scale.
+
+        409 if `resourceVersion` is not current.
+        """
+        options = options or Options()
+        before = self._existing(resource, namespace, name)
+        if subresource == "scale":
+            return self._set_scale(resource, before, raw, options)
+        raw = self._decoded(resource, raw, options)
+        sent = raw["metadata"].get("name", name)
+        if sent != name:
+            raise errors.bad_request(f"the name of the object ({sent}) does not match the name on the URL ({name})")
+        self._check_unchanged(resource, before, raw["metadata"])
+        after = self._merged(resource, before, raw, subresource)
+        if subresource == "finalize":
+            after = {**before, "spec": raw.get("spec", {})}
+            if before["metadata"].get("deletionTimestamp") and not after["spec"].get("finalizers"):
+                return self._remove(resource, after, dry_run=options.dry_run)
+        return self._replace(resource, before, after, options)
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: object,
+        content_type: str = MERGE_PATCH,
+        options: Options | None = None,
+        *,
+        subresource: str = "",
+    ) -> JsonObject:
+        """Apply a JSON, merge or strategic merge patch; a `resourceVersion` in it is a precondition."""
+        options = options or Options()
+        before = self._existing(resource, namespace, name)
+        base = self.scale(resource, namespace, name) if subresource == "scale" else self._served(resource, before)
+        try:
+            if content_type == JSON_PATCH:
+                after = patches.json_patch(base, patch)  # type: ignore[arg-type]  # checked by json_patch
+            elif not isinstance(patch, dict):
+                raise errors.bad_request("the patch must be a JSON object")
+            elif content_type == MERGE_PATCH or subresource == "scale":
+                after = patches.merge_patch(base, patch)
+            elif content_type == STRATEGIC_PATCH:
+                node = schemas.load(self.version).kind(group_version(resource), resource.kind)
+                if node is None:
+                    raise errors.unsupported_media_type(
+                        f"strategic merge patch is not supported for {resource.kind}, which has no schema here: "
+                        f"use {MERGE_PATCH}"
+                    )
+                after = patches.strategic_merge(base, patch, node)
+            else:
+                raise errors.unsupported_media_type(
+                    "the body of the request was in an unknown format - accepted media types include: "
+                    f"{JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC_PATCH} (server-side apply, {APPLY_PATCH}, "
+                    "is not served: use `kubectl apply` without --server-side)"
+                )
+        except patches.PatchError as error:
+            if content_type == JSON_PATCH:
+                raise errors.failure(
+                    422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
+                ) from error
+            raise errors.bad_request(str(error)) from error
+        if not isinstance(after, dict) or not isinstance(after.get("metadata"), dict):
+            raise errors.bad_request("the patched object has no metadata")
+        return self.update(resource, namespace, name, after, options, subresource=subresource)
+
+    def bind(self, pod_namespace: str, pod_name: str, node_name: str, *, dry_run: bool = False) -> JsonObject:
+        """Assign a pod to a node: the `binding` subresource."""
+        resource = self.kind("v1", "Pod")
+        before = self._existing(resource, pod_namespace, pod_name)
+        if before["metadata"].get("deletionTimestamp"):
+            raise errors.conflict(
+                "pods", "", pod_name, f"pod {pod_name} is being deleted, cannot be assigned to a host"
+            )
+        if before["spec"].get("nodeName"):
+            current = before["spec"]["nodeName"]
+            raise errors.conflict("pods", "", pod_name, f'pod {pod_name} is already assigned to node "{current}"')
+        condition = {
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": wire_time(self.now()),
+        }
+        status = before.get("status", {})
+        others = [item for item in status.get("conditions") or () if item["type"] != "PodScheduled"]
+        after = {
+            **before,
+            "spec": {**before["spec"], "nodeName": node_name},
+            "status": {**status, "conditions": [*others, condition]},
+        }
+        return self._put(resource, after, Options(dry_run=dry_run))
+
+    def delete(
+        self, resource: Resource, namespace: str, name: str, options: DeleteOptions = DeleteOptions()
+    ) -> JsonObject:
+        """Delete at once, or mark as being deleted when finalizers, a namespace's content or a pod's grace require it.
+
+        Returns the object as it was left: `metadata.deletionTimestamp` is set if it is still there.
+        """
+        before = self._existing(resource, namespace, name)
+        metadata = before["metadata"]
+        for wanted, current, what in (
+            (options.uid, metadata["uid"], "UID"),
+            (options.resource_version, metadata["resourceVersion"], "ResourceVersion"),
+        ):
+            if wanted is not None and wanted != current:
+                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {current}"
+                raise errors.conflict(resource.plural, resource.group, name, why)
+        if resource.kind == "Namespace" and name in SYSTEM_NAMESPACES[:3]:
+            raise errors.forbidden(resource.plural, "", name, "this namespace may not be deleted")
+        grace_s = self._grace(resource, before, options)
+        finalizers = list(metadata.get("finalizers") or ())
+        for policy, finalizer in (("Foreground", "foregroundDeletion"), ("Orphan", "orphan")):
+            if options.propagation:
+                finalizers = [item for item in finalizers if item != finalizer]
+            if options.propagation == policy:
+                finalizers.append(finalizer)
+        waits = bool(finalizers) or (resource.kind == "Namespace" and before.get("spec", {}).get("finalizers"))
+        if not grace_s and not waits:
+            return self._remove(resource, before, dry_run=options.dry_run)
+        after = self._marked(before, grace_s, finalizers)
+        if resource.kind == "Namespace":
+            after["status"] = {**after.get("status", {}), "phase": "Terminating"}
+        if after == before:
+            return self._served(resource, before)
+        return self._put(resource, after, Options(dry_run=options.dry_run))
+
+    def delete_collection(self, resource: Resource, which: Filter, options: DeleteOptions = DeleteOptions()) -> Page:
+        page = self.list(resource, which)
+        for item in page.items:
+            self.delete(resource, item["metadata"].get("namespace", ""), item["metadata"]["name"], options)
+        return replace(page, revision=self.store.revision)
+
+    def scale(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        """The autoscaling/v1 Scale of a workload."""
+        raw = self._existing(resource, namespace, name)
+        metadata = {key: raw["metadata"][key] for key in _SCALE_METADATA if key in raw["metadata"]}
+        selector = raw["spec"].get("selector") or {}
+        status = {"replicas": raw.get("status", {}).get("replicas", 0), "selector": _selector_text(selector)}
+        return {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": metadata,
+            "spec": {"replicas": raw["spec"].get("replicas", 0)},
+            "status": {key: value for key, value in status.items() if value != ""},
+        }
+
+    # The steps of a write
+
+    def _existing(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        stored = self.store.get(storage_key(resource), namespace if resource.namespaced else "", name)
+        if stored is None:
+            raise errors.not_found(resource.plural, resource.group, name)
+        return stored.raw
+
+    def _served(self, resource: Resource, raw: JsonObject) -> JsonObject:
+        version = group_version(resource)
+        return raw if raw["apiVersion"] == version else {**raw, "apiVersion": version}
+
+    def _decoded(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:
+        """`raw` with its kind checked and its unknown fields reported as `fieldValidation` says."""
+        version, kind = group_version(resource), resource.kind
+        if raw.get("kind", kind) != kind or raw.get("apiVersion", version) != version:
+            raise errors.bad_request(
+                f"the API version in the data ({raw.get('apiVersion')}, Kind={raw.get('kind')}) does not match the "
+                f"expected API version ({version}, Kind={kind})"
+            )
+        raw = {"apiVersion": version, "kind": kind, **raw}
+        if not isinstance(raw.setdefault("metadata", {}), dict):
+            raise errors.bad_request(f"{kind}: metadata must be an object")
+        problems = schemas.validate(raw, schemas.load(self.version))
+        for problem in problems:
+            if problem.kind == "type":
+                path = ".".join(map(str, problem.path))
+                raise errors.bad_request(
+                    f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {path}: {problem.message}'
+                )
+        if options.field_validation != "Ignore":
+            texts = [f'unknown field "{_path_text(item.path)}"' for item in problems if item.kind == "unknown"]
+            texts += [f'duplicate field "{path}"' for path in options.duplicates]
+            if texts and options.field_validation == "Strict":
+                raise errors.bad_request(
+                    f'{kind} in version "{resource.version}" cannot be handled as a {kind}: strict decoding error: '
+                    + ", ".join(texts)
+                )
+            options.warnings += texts
+        return raw
+
+    def _check_name(self, resource: Resource, metadata: JsonObject) -> None:
+        name = metadata.get("name", "")
+        if not name:
+            causes = [Cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required")]
+            raise errors.invalid(resource.kind, resource.group, "", causes)
+        if resource.kind in _FREELY_NAMED:
+            return
+        is_label = resource.kind in _LABEL_NAMED
+        pattern, rule, limit = (_LABEL, _LABEL_RULE, 63) if is_label else (_SUBDOMAIN, _SUBDOMAIN_RULE, 253)
+        if not pattern.fullmatch(name):
+            message = f'Invalid value: "{name}": {rule}'
+        elif len(name) > limit:
+            message = f'Invalid value: "{name}": must be no more than {limit} characters'
+        else:
+            return
+        cause = Cause("FieldValueInvalid", "metadata.name", message)
+        raise errors.invalid(resource.kind, resource.group, name, [cause])
+
+    def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        stored = self.store.get("/namespaces", "", namespace)
+        if stored is None:
+            raise errors.not_found("namespaces", "", namespace)
+        if stored.raw["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            cause = Cause("NamespaceTerminating", "metadata.namespace", f"namespace {namespace} is being terminated")
+            raise errors.forbidden(resource.plural, resource.group, name, why, [cause])
+
+    def _check_unchanged(self, resource: Resource, before: JsonObject, sent: JsonObject) -> None:
+        current = before["metadata"]
+        if sent.get("resourceVersion") not in (None, "", "0", current["resourceVersion"]):
+            why = "the object has been modified; please apply your changes to the latest version and try again"
+            raise errors.conflict(resource.plural, resource.group, current["name"], why)
+        if sent.get("uid", current["uid"]) not in ("", current["uid"]):
+            why = f"Precondition failed: UID in precondition: {sent['uid']}, UID in object meta: {current['uid']}"
+            raise errors.conflict(resource.plural, resource.group, current["name"], why)
+
+    def _merged(self, resource: Resource, before: JsonObject, raw: JsonObject, subresource: str) -> JsonObject:
+        """What of `raw` the request may write, over `before`."""
+        kept = {key: before["metadata"][key] for key in _SERVER_METADATA if key in before["metadata"]}
+        if subresource:
+            after = {**before, "status": raw.get("status", {})}
+            if subresource == "status" and resource.kind in ("Pod", "Node"):
+                texts = {key: raw["metadata"].get(key, {}) for key in ("labels", "annotations")}
+                after["metadata"] = {**before["metadata"], **{key: value for key, value in texts.items() if value}}
+            return after
+        sent = {key: value for key, value in raw["metadata"].items() if key not in _SERVER_METADATA}
+        if before["metadata"].get("namespace"):
+            sent["namespace"] = before["metadata"]["namespace"]
+        after = {**raw, "metadata": {**sent, "name": before["metadata"]["name"], **kept}}
+        if "status" in resource.subresources:
+            after.pop("status", None)
+            if "status" in before:
+                after["status"] = before["status"]
+        return after
+
+    def _replace(self, resource: Resource, before: JsonObject, after: JsonObject, options: Options) -> JsonObject:
+        after = self._prepared(resource, after, before)
+        metadata = after["metadata"]
+        if "generation" in metadata and _generation_counts(resource.kind, before, after):
+            after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
+        self._validate(resource, after, before)
+        if metadata.get("deletionTimestamp"):
+            grew = set(metadata.get("finalizers") or ()) - set(before["metadata"].get("finalizers") or ())
+            if grew:
+                why = "Forbidden: no new finalizers can be added if the object is being deleted, found new " + str(
+                    sorted(grew)
+                )
+                cause = Cause("FieldValueForbidden", "metadata.finalizers", why)
+                raise errors.invalid(resource.kind, resource.group, metadata["name"], [cause])
+            done = not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds")
+            if done and not (resource.kind == "Namespace" and after.get("spec", {}).get("finalizers")):
+                return self._remove(resource, after, dry_run=options.dry_run)
+        if after == before:
+            return self._served(resource, before)
+        return self._put(resource, after, options)
+
+    def _prepared(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> JsonObject:
+        """Defaulting, then what the strategies of single kinds do."""
+        raw = admission.admit(raw, version=self.version, now=self.now())
+        raw["metadata"] = {key: value for key, value in raw["metadata"].items() if value not in (None, {}, [], "")}
+        match resource.kind:
+            case "Namespace" if before is None:
+                spec = raw.get("spec") or {}
+                raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
+                raw["status"] = {"phase": "Active"}
+            case "Pod" if before is None:
+                raw["status"] = {"phase": "Pending", "qosClass": _qos_class(raw.get("spec", {}))}
+            case "Service":
+                raw = self._addressed(raw, before)
+            case "Secret" if raw.get("stringData"):
+                encoded = {key: base64.b64encode(text.encode()).decode() for key, text in raw["stringData"].items()}
+                raw["data"] = {**(raw.get("data") or {}), **encoded}
+        if resource.kind == "Secret":
+            raw.pop("stringData", None)
+            raw.setdefault("type", "Opaque")
+        if resource.kind == "Namespace":
+            labels = raw["metadata"].get("labels") or {}
+            name = raw["metadata"]["name"]
+            raw["metadata"] = {**raw["metadata"], "labels": {**labels, "kubernetes.io/metadata.name": name}}
+        return raw
+
+    def _addressed(self, raw: JsonObject, before: JsonObject | None) -> JsonObject:
+        """A Service with its cluster address and node ports allocated, or kept from before."""
+        spec = dict(raw.get("spec") or {})
+        old = (before or {}).get("spec") or {}
+        if spec.get("type") == "ExternalName":
+            spec.pop("clusterIP", None)
+            spec.pop("clusterIPs", None)
+        else:
+            address = spec.get("clusterIP") or old.get("clusterIP") or self._free_address()
+            spec["clusterIP"] = address
+            spec["clusterIPs"] = [address]
+            spec.setdefault("ipFamilies", ["IPv4"])
+            spec.setdefault("ipFamilyPolicy", "SingleStack")
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            known = {(item.get("name", ""), item["port"]): item.get("nodePort") for item in old.get("ports") or ()}
+            mine = set(known.values())
+            taken = {
+                port.get("nodePort")
+                for stored in self.store.all("/services").values()
+                for port in stored.raw["spec"].get("ports") or ()
+            } - mine
+            ports = []
+            for port in spec.get("ports") or ():
+                number = port.get("nodePort") or known.get((port.get("name", ""), port["port"]))
+                number = number or next(free for free in NODE_PORTS if free not in taken | mine)
+                if number in taken:
+                    cause = Cause(
+                        "FieldValueInvalid",
+                        "spec.ports[0].nodePort",
+                        f"Invalid value: {number}: provided port is already allocated",
+                    )
+                    raise errors.invalid("Service", "", raw["metadata"]["name"], [cause])
+                taken.add(number)
+                ports.append({**port, "nodePort": number})
+            spec["ports"] = ports
+        raw["spec"] = spec
+        raw["status"] = raw.get("status") or {"loadBalancer": {}}
+        return raw
+
+    def _free_address(self) -> str:
+        used = {stored.raw["spec"].get("clusterIP") for stored in self.store.all("/services").values()}
+        # The first 16 are kept for addresses chosen by hand (kubernetes .1, DNS .10), as upstream's static band.
+        for offset in range(17, self._network.num_addresses - 1):
+            address = str(self._network[offset])
+            if address not in used:
+                return address
+        raise errors.failure(500, "InternalError", f"no free address is left in {self._network} for a Service")
+
+    def _validate(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> None:
+        causes = [
+            Cause(
+                "FieldValueRequired" if item.kind == "required" else "FieldValueInvalid",
+                _path_text(item.path),
+                item.message,
+            )
+            for item in schemas.validate(raw, schemas.load(self.version))
+            if item.kind not in ("unknown", "duplicate", "type")
+        ]
+        causes += _template_causes(resource.kind, raw)
+        if before is not None:
+            causes += _immutable_causes(resource.kind, before, raw)
+        if resource.kind == "Service" and before is None:
+            causes += self._address_causes(raw)
+        if causes:
+            raise errors.invalid(resource.kind, resource.group, raw["metadata"]["name"], causes)
+
+    def _address_causes(self, raw: JsonObject) -> Iterator[Cause]:
+        address = raw["spec"].get("clusterIP")
+        if not address or address == "None":
+            return
+        if any(stored.raw["spec"].get("clusterIP") == address for stored in self.store.all("/services").values()):
+            message = f'Invalid value: "{address}": failed to allocate IP {address}: provided IP is already allocated'
+            yield Cause("FieldValueInvalid", "spec.clusterIPs", message)
+
+    def _set_scale(self, resource: Resource, before: JsonObject, raw: JsonObject, options: Options) -> JsonObject:
+        self._check_unchanged(resource, before, raw.get("metadata") or {})
+        replicas = (raw.get("spec") or {}).get("replicas", 0)
+        if not isinstance(replicas, int) or replicas < 0:
+            message = f"Invalid value: {replicas}: must be greater than or equal to 0"
+            cause = Cause("FieldValueInvalid", "spec.replicas", message)
+            raise errors.invalid("Scale", "autoscaling", before["metadata"]["name"], [cause])
+        after = {**before, "spec": {**before["spec"], "replicas": replicas}}
+        self._replace(resource, before, after, options)
+        return self.scale(resource, before["metadata"].get("namespace", ""), before["metadata"]["name"])
+
+    def _grace(self, resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
+        if resource.kind != "Pod":
+            return 0
+        spec, metadata = raw.get("spec", {}), raw["metadata"]
+        grace_s = options.grace_period_s
+        if grace_s is None:
+            grace_s = spec.get("terminationGracePeriodSeconds")
+        if grace_s is None:
+            grace_s = DEFAULT_POD_GRACE_S
+        if grace_s < 0:
+            grace_s = 1
+        if not spec.get("nodeName") or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            return 0
+        if metadata.get("deletionTimestamp"):
+            # Grace can only be shortened once deletion has begun.
+            return min(int(grace_s), metadata.get("deletionGracePeriodSeconds") or 0)
+        return int(grace_s)
+
+    def _marked(self, raw: JsonObject, grace_s: int, finalizers: Sequence[str]) -> JsonObject:
+        metadata = dict(raw["metadata"])
+        if finalizers:
+            metadata["finalizers"] = [*finalizers]
+        else:
+            metadata.pop("finalizers", None)
+        if not metadata.get("deletionTimestamp") or grace_s < metadata.get("deletionGracePeriodSeconds", 0):
+            if "generation" in metadata and not metadata.get("deletionTimestamp"):
+                metadata["generation"] += 1
+            metadata["deletionTimestamp"] = wire_time(self.now() + timedelta(seconds=grace_s))
+            metadata["deletionGracePeriodSeconds"] = grace_s
+        return {**raw, "metadata": metadata}
+
+    def _put(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:
+        if options.dry_run:
+            return raw
+        metadata = raw["metadata"]
+        written = self.store.put(storage_key(resource), metadata.get("namespace", ""), metadata["name"], raw)
+        return self._served(resource, written)
+
+    def _remove(self, resource: Resource, raw: JsonObject, *, dry_run: bool) -> JsonObject:
+        if dry_run:
+            return raw
+        metadata = raw["metadata"]
+        return self.store.remove(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
+
+
+_SERVER_METADATA = (
+    "uid",
+    "creationTimestamp",
+    "resourceVersion",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+)
+_SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def wire_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _path_text(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _encode_continue(revision: int, after: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"rv": revision, "after": after}).encode()).decode().rstrip("=")
+
+
+def _decode_continue(token: str) -> tuple[int, tuple[str, str]]:
+    try:
+        raw = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        namespace, name = raw["after"]
+        return int(raw["rv"]), (str(namespace), str(name))
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.bad_request("continue key is not valid: use the token of the previous page unchanged") from error
+
+
+def _generation_counts(kind: str, before: JsonObject, after: JsonObject) -> bool:
+    if before.get("spec") != after.get("spec"):
+        return True
+    # A Deployment's annotations travel to its ReplicaSets, so upstream counts them.
+    annotations = [item["metadata"].get("annotations") or {} for item in (before, after)]
+    return kind == "Deployment" and annotations[0] != annotations[1]
+
+
+def _qos_class(spec: JsonObject) -> str:
+    """Kubernetes' quality of service class (kubernetes.io/docs/concepts/workloads/pods/pod-qos)."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    resources = [item.get("resources") or {} for item in containers]
+    if not any(item.get(part, {}).keys() & {"cpu", "memory"} for item in resources for part in ("limits", "requests")):
+        return "BestEffort"
+    for item in resources:
+        limits = item.get("limits") or {}
+        requests = item.get("requests") or {}
+        if any(not limits.get(name) or requests.get(name, limits[name]) != limits[name] for name in ("cpu", "memory")):
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _selector_text(selector: JsonObject) -> str:
+    if not selector.keys() & {"matchLabels", "matchExpressions"}:
+        return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for item in selector.get("matchExpressions") or ():
+        values = ",".join(item.get("values") or ())
+        words = {"In": f"{item['key']} in ({values})", "NotIn": f"{item['key']} notin ({values})"}
+        parts.append(words.get(item["operator"], ("!" if item["operator"] == "DoesNotExist" else "") + item["key"]))
+    return ",".join(parts)
+
+
+def _template_causes(kind: str, raw: JsonObject) -> Iterator[Cause]:
+    if kind not in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"):
+        return
+    spec = raw.get("spec") or {}
+    wanted = (spec.get("selector") or {}).get("matchLabels") or {}
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if any(labels.get(key) != value for key, value in wanted.items()):
+        shown = json.dumps(labels, separators=(",", ":"))
+        message = f"Invalid value: {shown}: `selector` does not match template `labels`"
+        yield Cause("FieldValueInvalid", "spec.template.metadata.labels", message)
+
+
+def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Iterator[Cause]:
+    old, new = before.get("spec") or {}, after.get("spec") or {}
+    if kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet") and old.get("selector") != new.get("selector"):
+        shown = json.dumps(new.get("selector"), separators=(",", ":"))
+        yield Cause("FieldValueInvalid", "spec.selector", f"Invalid value: {shown}: field is immutable")
+    if kind in ("ConfigMap", "Secret") and before.get("immutable"):
+        for part in ("data", "binaryData", "immutable"):
+            if before.get(part) != after.get(part):
+                why = "Forbidden: field is immutable when `immutable` is set"
+                yield Cause("FieldValueForbidden", part, why)
+    if kind == "Pod" and _frozen_pod_part(old) != _frozen_pod_part(new):
+        why = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+            "negative)"
+        )
+        yield Cause("FieldValueForbidden", "spec", why)
+    addresses = {old.get("clusterIP"), new.get("clusterIP")} - {None, ""}
+    if kind == "Service" and len(addresses) > 1 and new.get("type") != "ExternalName":
+        message = f'Invalid value: "{new["clusterIP"]}": field is immutable'
+        yield Cause("FieldValueInvalid", "spec.clusterIPs[0]", message)
+
+
+def _frozen_pod_part(spec: JsonObject) -> JsonObject:
+    frozen = {key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "tolerations")}
+    for part in ("containers", "initContainers"):
+        if part in frozen:
+            frozen[part] = [{key: value for key, value in item.items() if key != "image"} for item in frozen[part]]
+    return frozen
+
+
+__all__ = ["Api", "DeleteOptions", "Filter", "LogQuery", "LogSource", "Options", "Page", "StatusError"]

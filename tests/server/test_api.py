@@ -1,0 +1,162 @@
+"""The semantics of the API in memory, without sockets."""
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from seatrial.kube.objects import JsonObject
+from seatrial.server.api import STRATEGIC_PATCH, Api, DeleteOptions, Filter, Options
+from seatrial.server.errors import StatusError
+from seatrial.server.store import Store
+from seatrial.server.watches import Watch
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TEMPLATE: JsonObject = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+DEPLOYMENT: JsonObject = {
+    "metadata": {"name": "web"},
+    "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": TEMPLATE},
+}
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api(Store.open(":memory:"), now=lambda: NOW)
+
+
+def config(name: str, **more: Any) -> JsonObject:
+    return {"metadata": {"name": name, **more}, "data": {"a": "b"}}
+
+
+def pod(name: str, node: str = "") -> JsonObject:
+    spec = copy.deepcopy(TEMPLATE["spec"]) | ({"nodeName": node} if node else {})
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def refused(code: int) -> Any:
+    return pytest.raises(StatusError, check=lambda error: error.code == code)
+
+
+def test_first_start_makes_the_system_namespaces_and_the_kubernetes_service(api: Api) -> None:
+    names = [item["metadata"]["name"] for item in api.list(api.kind("v1", "Namespace")).items]
+    assert names == ["default", "kube-node-lease", "kube-public", "kube-system"]
+    assert api.get(api.kind("v1", "Service"), "default", "kubernetes")["spec"]["clusterIP"] == "10.96.0.1"
+
+
+def test_creating_sets_identity_and_a_second_time_is_a_409(api: Api) -> None:
+    kind = api.kind("apps/v1", "Deployment")
+    made = api.create(kind, "default", DEPLOYMENT)
+    assert made["metadata"]["generation"] == 1
+    assert made["metadata"]["creationTimestamp"] == "2026-01-01T00:00:00Z"
+    assert made["spec"]["replicas"] == 1
+    with refused(409):
+        api.create(kind, "default", DEPLOYMENT)
+
+
+def test_an_update_of_an_old_version_is_a_conflict(api: Api) -> None:
+    kind = api.kind("v1", "ConfigMap")
+    made = api.create(kind, "default", config("c"))
+    api.update(kind, "default", "c", {**made, "data": {"a": "c"}})
+    with refused(409):
+        api.update(kind, "default", "c", {**made, "data": {"a": "d"}})
+
+
+def test_spec_changes_count_generations_and_status_changes_do_not(api: Api) -> None:
+    kind = api.kind("apps/v1", "Deployment")
+    made = api.create(kind, "default", DEPLOYMENT)
+    status = api.update(kind, "default", "web", {**made, "status": {"replicas": 1}}, subresource="status")
+    assert status["metadata"]["generation"] == 1
+    scaled = api.patch(kind, "default", "web", {"spec": {"replicas": 5}}, subresource="scale")
+    assert scaled["spec"]["replicas"] == 5
+    after = api.get(kind, "default", "web")
+    assert after["metadata"]["generation"] == 2
+    assert after["status"]["replicas"] == 1
+
+
+def test_strategic_merge_merges_containers_by_name(api: Api) -> None:
+    kind = api.kind("apps/v1", "Deployment")
+    api.create(kind, "default", DEPLOYMENT)
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "j"}]}}}}
+    done = api.patch(kind, "default", "web", patch, STRATEGIC_PATCH)
+    assert done["spec"]["template"]["spec"]["containers"][0]["image"] == "j"
+
+
+def test_a_bound_pod_is_deleted_gracefully_and_an_unbound_one_at_once(api: Api) -> None:
+    kind = api.kind("v1", "Pod")
+    api.create(kind, "default", pod("unbound"))
+    api.delete(kind, "default", "unbound")
+    with refused(404):
+        api.get(kind, "default", "unbound")
+    api.create(kind, "default", pod("bound", "n"))
+    left = api.delete(kind, "default", "bound")
+    assert left["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:30Z"
+    api.delete(kind, "default", "bound", DeleteOptions(grace_period_s=0))
+    with refused(404):
+        api.get(kind, "default", "bound")
+
+
+def test_an_object_with_finalizers_goes_when_the_last_is_removed(api: Api) -> None:
+    kind = api.kind("v1", "ConfigMap")
+    api.create(kind, "default", config("c", finalizers=["x/y"]))
+    assert api.delete(kind, "default", "c")["metadata"]["deletionTimestamp"]
+    api.patch(kind, "default", "c", {"metadata": {"finalizers": None}})
+    with refused(404):
+        api.get(kind, "default", "c")
+
+
+def test_strict_validation_names_the_unknown_field_and_warn_only_warns(api: Api) -> None:
+    kind = api.kind("apps/v1", "Deployment")
+    wrong = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replcas": 2}}
+    with pytest.raises(StatusError, match=r'strict decoding error: unknown field "spec\.replcas"'):
+        api.create(kind, "default", wrong, Options(field_validation="Strict"))
+    options = Options(field_validation="Warn", dry_run=True)
+    api.create(kind, "default", wrong, options)
+    assert options.warnings == ['unknown field "spec.replcas"']
+    assert api.list(kind).items == []
+
+
+def test_pages_show_one_consistent_moment(api: Api) -> None:
+    kind = api.kind("v1", "ConfigMap")
+    for name in "abc":
+        api.create(kind, "default", config(name))
+    first = api.list(kind, limit=2)
+    api.delete(kind, "default", "c")
+    second = api.list(kind, limit=2, continue_token=first.continue_token)
+    assert [item["metadata"]["name"] for item in second.items] == ["c"]
+    assert first.remaining == 1
+
+
+def test_a_terminating_namespace_takes_nothing_new(api: Api) -> None:
+    kind = api.kind("v1", "Namespace")
+    api.create(kind, "", {"metadata": {"name": "n"}})
+    api.delete(kind, "", "n")
+    with refused(403):
+        api.create(api.kind("v1", "ConfigMap"), "n", config("c"))
+    with refused(404):
+        api.create(api.kind("v1", "ConfigMap"), "missing", config("c"))
+
+
+def test_binding_twice_is_a_conflict(api: Api) -> None:
+    api.create(api.kind("v1", "Pod"), "default", pod("p"))
+    api.bind("default", "p", "n")
+    assert api.get(api.kind("v1", "Pod"), "default", "p")["spec"]["nodeName"] == "n"
+    with refused(409):
+        api.bind("default", "p", "m")
+
+
+def test_a_watch_turns_selector_transitions_into_added_and_deleted(api: Api) -> None:
+    kind = api.kind("v1", "ConfigMap")
+    watch = Watch(api, kind, Filter("default", labels="x=y"), since=api.store.revision)
+    api.create(kind, "default", config("c"))
+    api.patch(kind, "default", "c", {"metadata": {"labels": {"x": "y"}}})
+    api.patch(kind, "default", "c", {"data": {"a": "z"}})
+    api.patch(kind, "default", "c", {"metadata": {"labels": {"x": "n"}}})
+    assert [event.type for event in watch.take()] == ["ADDED", "MODIFIED", "DELETED"]
+
+
+def test_secret_string_data_is_stored_encoded(api: Api) -> None:
+    raw = {"metadata": {"name": "s"}, "stringData": {"a": "b"}}
+    made = api.create(api.kind("v1", "Secret"), "default", raw)
+    assert made["data"] == {"a": "Yg=="}
+    assert "stringData" not in made
