@@ -24,6 +24,10 @@ class Relation(Enum):
     OWNED = "owned"  # their controlling owner reference has the subject's uid
     SELECTED = "selected"  # same namespace, and the subject's spec.selector matches their labels
     LABELLED = "labelled"  # same namespace, and the label `Read.label` has the subject's name
+    SIBLING = "sibling"  # same namespace, and the subject's spec.selector without pod-template-hash matches their labels
+    OWNER = "owner"  # an owner reference of the subject has their uid
+    DEPENDENT = "dependent"  # any of their owner references has the subject's uid
+    WITHIN = "within"  # the subject is the namespace they are in
     ALL = "all"  # every object of the kind
 
 

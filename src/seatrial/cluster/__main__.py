@@ -1,0 +1,75 @@
+"""`python -m seatrial.cluster`: the control process of one state directory. `seatrial up` starts it, detached."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from seatrial.cluster.cluster import AlreadyRunningError, serve
+from seatrial.control import CONTROLLERS as WORKLOADS
+from seatrial.control import scheduler
+
+CONTROLLERS = (*WORKLOADS, scheduler.CONTROLLER)
+
+
+def node_names(count: int) -> tuple[str, ...]:
+    return tuple(f"node-{number}" for number in range(1, count + 1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m seatrial.cluster")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--simulate", action="store_true")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_run(arguments.state.absolute(), arguments.nodes, arguments.port, arguments.simulate))
+    except (AlreadyRunningError, OSError) as error:
+        print(f"seatrial: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(state: Path, nodes: int, port: int, simulate: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    names = node_names(nodes)
+    if simulate:
+        await serve(state, nodes=names, controllers=CONTROLLERS, stop=stop, port=port)
+        return
+    from seatrial.cluster.linux import LinuxMachine
+    from seatrial.node.linux import require
+
+    require()
+    machine = LinuxMachine(state, names)
+    await serve(
+        state,
+        nodes=names,
+        controllers=CONTROLLERS,
+        stop=stop,
+        runtimes=machine.runtime,
+        machinery=machine.machinery,
+        addresses={name: machine.node_address(name) for name in names},
+        capacity=_capacity(),
+        service_cidr=machine.service_cidr,
+        logs=machine,
+        port=port,
+    )
+
+
+def _capacity() -> dict[str, str]:
+    """What each node offers: this machine's processors and memory, since the nodes share it."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory_bytes // 1024}Ki", "pods": "110"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

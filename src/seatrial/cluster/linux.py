@@ -1,0 +1,134 @@
+"""The real machine under a cluster: what joins `node.linux`, the image store and DNS to the cluster's objects.
+
+Rules: the network exists before a pod is adopted, pods are adopted before an agent looks; Services are compiled again
+after any change of a Service or EndpointSlice, once for all the changes of one turn of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from seatrial import image
+from seatrial.cluster.cluster import Cluster
+from seatrial.cluster.objects import Component
+from seatrial.control import reach
+from seatrial.control.sandbox import ImageConfig
+from seatrial.kube.objects import EndpointSlice, JsonObject, Service
+from seatrial.node.api import Change
+from seatrial.node.dns import DnsServer, Zone, host_resolvers
+from seatrial.node.linux import Image, LinuxRuntime, Machine, Network, addresses
+from seatrial.node.logs import LogOptions
+from seatrial.server.api import LogQuery
+
+
+class LinuxMachine:
+    """The network, the image store and the nodes' runtimes of one state directory on this machine."""
+
+    def __init__(self, state: Path, nodes: Iterable[str]) -> None:
+        self.machine = Machine(state)
+        self.addresses = addresses(self.machine.id)
+        self.network = Network(self.machine, self.addresses)
+        self.images = StoredImages(image.Store(state / "images"))
+        self.numbers = {name: number for number, name in enumerate(nodes)}
+        self.runtimes: list[LinuxRuntime] = []
+
+    @property
+    def service_cidr(self) -> str:
+        return str(self.addresses.services)
+
+    def node_address(self, name: str) -> str:
+        return self.addresses.node(self.numbers[name])
+
+    def runtime(self, name: str, cluster: Component) -> LinuxRuntime:
+        """The runtime of one node; `machinery` makes it work."""
+        runtime = LinuxRuntime(
+            self.network,
+            self.images,
+            cluster,
+            node_name=name,
+            pod_cidr=str(self.addresses.pods(self.numbers[name])),
+            host_ip=self.node_address(name),
+        )
+        self.runtimes.append(runtime)
+        return runtime
+
+    @asynccontextmanager
+    async def machinery(self, cluster: Cluster) -> AsyncIterator[None]:
+        """Network up, pods adopted, Services followed and names served; on leaving, pods and network stay."""
+        await self.network.set_up(len(self.numbers))
+        for runtime in self.runtimes:
+            await runtime.adopt()
+        dns = DnsServer(Zone(Component(cluster.objects, "dns")), host_resolvers()[0])
+        await dns.start(self.addresses.gateway)
+        following = asyncio.create_task(self._follow_services(cluster))
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await dns.close()
+            for runtime in self.runtimes:
+                await runtime.close()
+
+    async def _follow_services(self, cluster: Cluster) -> None:
+        changed = asyncio.Event()
+        changed.set()
+
+        def on_change(change: Change) -> None:
+            if isinstance(change.after or change.before, Service | EndpointSlice):
+                changed.set()
+
+        stop = cluster.objects.subscribe(on_change)
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                objects = cluster.objects
+                await self.network.apply(reach.service_rules(objects.all(Service), objects.all(EndpointSlice)))
+        finally:
+            stop()
+
+    def lines(self, pod: JsonObject, query: LogQuery) -> AsyncIterator[bytes]:
+        """A container's log for the API. Raises `LookupError` where it has never run."""
+        options = LogOptions(
+            follow=query.follow,
+            timestamps=query.timestamps,
+            tail_lines=query.tail_lines,
+            limit_bytes=query.limit_bytes,
+            since=query.since,
+        )
+        for runtime in self.runtimes:
+            if runtime.node_name == pod.get("spec", {}).get("nodeName"):
+                found = runtime.read_log(pod["metadata"]["uid"], query.container, options, previous=query.previous)
+                if found is not None:
+                    return found
+        which = "previous terminated " if query.previous else ""
+        raise LookupError(f'{which}container "{query.container}" in pod "{pod["metadata"]["name"]}" not found')
+
+
+class StoredImages:
+    """The image store as a node asks for it."""
+
+    def __init__(self, store: image.Store) -> None:
+        self._store = store
+
+    def find(self, reference: str) -> Image | None:
+        found = self._store.resolve(reference)
+        if found is None:
+            return None
+        config = found.config
+        return Image(
+            digest=found.digest,
+            config=ImageConfig(
+                env=tuple(config.env),
+                entrypoint=tuple(config.entrypoint),
+                cmd=tuple(config.cmd),
+                user=config.user,
+                working_dir=config.workdir,
+                stop_signal=config.stop_signal,
+            ),
+            layers=tuple(self._store.rootfs_layers(found)),
+        )
