@@ -13,6 +13,11 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 VERBS = {
+    "up": "check, build and run a system on the embedded cluster, wait until it is up",
+    "down": "stop the embedded cluster and remove all it put into this machine",
+    "status": "show nodes, Deployments and what is not ready",
+    "logs": "print what containers have written",
+    "kubeconfig": "print the path of the cluster's kubeconfig",
     "check": "prove that a system will roll out and stay available, or show how it will not",
     "build": "build OCI images from Dockerfiles and Cargo projects",
     "image": "list, import, export and remove images",
@@ -58,7 +63,7 @@ def _overview(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="seatrial",
         description="A sea trial for cloud-native systems.",
-        epilog="verbs:\n" + "\n".join(f"  {name:<8} {summary}" for name, summary in VERBS.items()),
+        epilog="verbs:\n" + "\n".join(f"  {name:<11} {summary}" for name, summary in VERBS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")

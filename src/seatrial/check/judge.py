@@ -1,0 +1,48 @@
+"""Asking every property about a system and gathering the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from seatrial.check import machines
+from seatrial.check.properties import Question, references, rollout, schedule, schema
+from seatrial.check.system import System
+from seatrial.check.verdicts import Assumption, Report, Verdict
+
+NAMES = (references.NAME, schema.NAME, schedule.NAME, rollout.CONVERGES, rollout.AVAILABLE)
+TEXTS = {
+    "nodes/fail=0": "no node fails",
+    "containers/healthy": "every container starts, passes its probes and stays up",
+    "controllers/prompt": "a ReplicaSet's status is up to date before the next container starts or stops",
+    "others/steady": "other workloads are installed and do not roll out at the same time",
+    "controllers/fresh": "controllers act on the current state, not on a cache that lags",
+    "rollout/template-change": "one rollout follows the install: a new template that needs what the old one needs",
+    "ties/sampled": "among more than four different pods a controller's ties were tried in 24 orders, not all",
+    "order/as-written": "the pods are scheduled in the order of the files",
+}
+
+
+def matching(pattern: str) -> tuple[str, ...]:
+    """The properties that a shell pattern names."""
+    return tuple(name for name in NAMES if fnmatchcase(name, pattern))
+
+
+def judge(system: System, only: Sequence[str] = ("*",), *, max_states: int = 60_000) -> Report:
+    """The report on all properties whose name matches one of `only` (shell patterns)."""
+    wanted = frozenset(name for pattern in only for name in matching(pattern))
+    verdicts: list[Verdict] = []
+    nodes, where = machines.inventory(system)
+    question = Question(system, nodes, where, max_states)
+    for name, check in (
+        (references.NAME, references.check),
+        (schema.NAME, schema.check),
+        (schedule.NAME, schedule.check),
+    ):
+        if name in wanted:
+            verdicts += check(question)
+    if wanted & {rollout.CONVERGES, rollout.AVAILABLE}:
+        verdicts += rollout.check(question, wanted)
+    used = dict.fromkeys(name for verdict in verdicts for name in verdict.assumptions)
+    assumptions = tuple(where if name == where.name else Assumption(name, "default", TEXTS[name]) for name in used)
+    return Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions)

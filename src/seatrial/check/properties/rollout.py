@@ -1,0 +1,239 @@
+"""`rollout/converges` and `rollout/available`: install each Deployment, change its template, look at every order.
+
+converges: every fair run ends with all replicas of the newest template available.
+available: after the install, no reachable state has fewer available pods than replicas - maxUnavailable.
+
+Each Deployment is explored by itself; the other workloads' pods stand where the scheduler puts them (`others/steady`).
+Fields in conflict are those whose change alone cures; each such change is a repair that was checked the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import msgspec
+
+from seatrial.check import explore, machines, story
+from seatrial.check.properties import Question
+from seatrial.check.system import Entry, Path, Place
+from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
+from seatrial.check.world import State, World, available, rolled
+from seatrial.control import CONTROLLERS
+from seatrial.kube.objects import Deployment, Node, Pod, to_wire
+
+CONVERGES = "rollout/converges"
+AVAILABLE = "rollout/available"
+ASSUMED = (
+    "nodes/fail=0",
+    "containers/healthy",
+    "others/steady",
+    "controllers/fresh",
+    "controllers/prompt",
+    "rollout/template-change",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A change that a person would make, and the field it changes."""
+
+    edits: tuple[tuple[Path, Any], ...]
+    deployment: Deployment
+    extra_node: bool = False
+
+
+@dataclass(slots=True)
+class Exploration:
+    world: World
+    graph: explore.Graph[State, Any]
+    endless: explore.Endless | None
+    short: int | None
+    """The first state with too few available pods."""
+    rolls: int
+    """How many states lie after the user's change: a proof about none of them would be empty."""
+    ends: int
+    """How many states have the new template everywhere."""
+
+
+def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    for entry in question.system.of("Deployment"):
+        if isinstance(entry.typed, Deployment) and machines.replicas(entry.typed) > 0 and not entry.typed.spec.paused:
+            verdicts += _deployment(question, entry, entry.typed, wanted)
+    return verdicts
+
+
+def world(question: Question, deployment: Deployment, nodes: tuple[Node, ...]) -> World:
+    others, _ = machines.place(question.system, nodes, without=deployment)
+    text = " ".join(
+        msgspec.json.encode(entry.admitted).decode() for entry in question.system.entries if entry.key.kind != "Node"
+    )
+    named = frozenset(node.metadata.name for node in nodes if f'"{node.metadata.name}"' in text)
+    return World(deployment=deployment, nodes=nodes, controllers=CONTROLLERS, others=tuple(others), named_nodes=named)
+
+
+def run(model: World, max_states: int) -> Exploration:
+    graph = explore.explore(model, max_states=max_states)
+    objects = model.objects
+    after = {i for i, o in enumerate(objects) if isinstance(o, Deployment) and rolled(o)}
+    minimum = model.deployment.spec.min_ready_seconds
+    up = {i for i, o in enumerate(objects) if isinstance(o, Pod) and o.spec.node_name and available(o, minimum)}
+    needed = machines.replicas(model.deployment) - machines.resolved_unavailable(model.deployment)
+    short = next(
+        (i for i, s in enumerate(graph.states) if s[0] in after and sum(pod in up for pod in s[2]) < needed), None
+    )
+    heads = {state[:2] for state in graph.states}
+    goal = {head for head in heads if head[0] in after and model.complete(*head)}
+    endless = explore.misses(graph, lambda state: state[:2] in goal) if graph.complete else None
+    rolls = sum(state[0] in after for state in graph.states)
+    ends = sum(state[:2] in goal for state in graph.states)
+    return Exploration(model, graph, endless, short, rolls, ends)
+
+
+def _deployment(question: Question, entry: Entry, deployment: Deployment, wanted: frozenset[str]) -> list[Verdict]:
+    found = run(world(question, deployment, question.nodes), question.max_states)
+    assumptions = (question.machines.name, *ASSUMED, *(("ties/sampled",) if found.world.sampled_ties else ()))
+    covered = Covered(len(found.graph.edges), found.graph.transitions)
+    base = Verdict(
+        property=CONVERGES,
+        subject=str(entry.key),
+        verdict=Answer.PROVED,
+        message="",
+        method="exploration",
+        covered=covered,
+        assumptions=assumptions,
+    )
+    verdicts = []
+    if CONVERGES in wanted:
+        verdicts.append(_converges(question, entry, deployment, found, base))
+    if AVAILABLE in wanted:
+        verdicts.append(_available(deployment, entry, found, msgspec.structs.replace(base, property=AVAILABLE)))
+    return verdicts
+
+
+def _converges(question: Question, entry: Entry, deployment: Deployment, found: Exploration, base: Verdict) -> Verdict:
+    if not found.graph.complete:
+        return _unknown(found, base)
+    if found.endless is None:
+        if not found.ends:
+            raise AssertionError(f"no run of {entry.key} ends, and none is endless: the model is wrong")
+        count = machines.replicas(deployment)
+        orders = "in every order that the assumptions leave"
+        message = f"installing it and changing its template ends with {count} new pods available, {orders}"
+        return msgspec.structs.replace(base, message=message)
+    told = story.tell(found.world, found.graph, found.endless.entry, found.endless)
+    after = rolled(cast(Deployment, found.world.objects[found.graph.states[found.endless.entry][0]]))
+    repairs, places = _repairs(question, entry, deployment)
+    what = "the first install works, but the next rollout never ends" if after else "the install never ends"
+    return msgspec.structs.replace(
+        base,
+        verdict=Answer.REFUTED,
+        message=f"{what}: {told.reason}",
+        places=places or (entry.place("spec"),),
+        trace=told.steps,
+        loop=told.loop,
+        repairs=repairs,
+    )
+
+
+def _available(deployment: Deployment, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    needed = machines.replicas(deployment) - machines.resolved_unavailable(deployment)
+    if found.short is not None:
+        told = story.tell(found.world, found.graph, found.short, None)
+        return msgspec.structs.replace(
+            base,
+            verdict=Answer.REFUTED,
+            message=f"during a rollout fewer than {needed} pods are available",
+            places=(entry.place("spec", "strategy"),),
+            trace=told.steps,
+        )
+    if not found.graph.complete:
+        return _unknown(found, base)
+    if not found.rolls:
+        return msgspec.structs.replace(
+            base,
+            verdict=Answer.UNKNOWN,
+            message="the install never ends, so no rollout was reached (see rollout/converges)",
+        )
+    message = f"at least {needed} of {machines.replicas(deployment)} pods stay available in every state of a rollout"
+    return msgspec.structs.replace(base, message=message)
+
+
+def _unknown(found: Exploration, base: Verdict) -> Verdict:
+    message = f"the budget of {len(found.graph.edges)} states ran out; nothing was found in them"
+    return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
+
+
+def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[tuple[Repair, ...], tuple[Place, ...]]:
+    repairs: list[Repair] = []
+    places: dict[str, Place] = {}
+    for candidate in _candidates(entry, deployment):
+        nodes = question.nodes
+        if candidate.extra_node:
+            nodes = (*nodes, _one_more(nodes))
+        tried = run(world(question, candidate.deployment, nodes), question.max_states // 4)
+        if not tried.graph.complete or tried.endless is not None or not tried.ends:
+            continue
+        edits = []
+        for path, value in candidate.edits:
+            place = entry.place(*path)
+            if candidate.extra_node:
+                machine = next((e for e in reversed(question.system.of("Node"))), None)
+                place = machine.place() if machine else Place("", 0, 0, "")
+                place = replace(place, path="(one more Node)")
+            edits.append(Edit(place.file, place.line, place.path, value))
+            places.setdefault(place.path, place)
+        repairs.append(Repair(tuple(edits), Answer.PROVED))
+    return tuple(repairs), tuple(places.values())
+
+
+def _candidates(entry: Entry, deployment: Deployment) -> Iterator[Candidate]:
+    spec = deployment.spec
+    rolling = spec.strategy.rolling_update
+    at: Path = ("spec", "strategy", "rollingUpdate")
+    if rolling is not None:
+        for changes in ({"max_unavailable": 1}, {"max_surge": 0, "max_unavailable": 1}):
+            strategy = msgspec.structs.replace(
+                spec.strategy, rolling_update=msgspec.structs.replace(rolling, **changes)
+            )
+            names = {"max_unavailable": "maxUnavailable", "max_surge": "maxSurge"}
+            yield Candidate(
+                tuple(((*at, names[name]), value) for name, value in changes.items()),
+                msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, strategy=strategy)),
+            )
+    pod = spec.template.spec
+    anti = pod.affinity.pod_anti_affinity if pod.affinity else None
+    if anti is not None and anti.required_during_scheduling_ignored_during_execution:
+        wire = to_wire(pod)
+        terms = wire["affinity"]["podAntiAffinity"].pop("requiredDuringSchedulingIgnoredDuringExecution")
+        preferred = [{"weight": 100, "podAffinityTerm": term} for term in terms]
+        wire["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
+        template = msgspec.structs.replace(spec.template, spec=_pod_spec(wire))
+        where: Path = ("spec", "template", "spec", "affinity", "podAntiAffinity")
+        yield Candidate(
+            (((*where, "requiredDuringSchedulingIgnoredDuringExecution"), "preferred, weight 100"),),
+            msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, template=template)),
+        )
+    count = machines.replicas(deployment)
+    if count > 1:
+        yield Candidate(
+            ((("spec", "replicas"), count - 1),),
+            msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, replicas=count - 1)),
+        )
+    yield Candidate(((("spec",), "+1"),), deployment, extra_node=True)
+
+
+def _pod_spec(wire: dict[str, Any]) -> Any:
+    from seatrial.kube.objects import PodSpec, parse_as
+
+    return parse_as(PodSpec, wire)
+
+
+def _one_more(nodes: tuple[Node, ...]) -> Node:
+    model = nodes[-1]
+    name = f"{model.metadata.name}-more"
+    labels = {**model.metadata.labels, "kubernetes.io/hostname": name}
+    metadata = msgspec.structs.replace(model.metadata, name=name, uid=name, labels=labels)
+    return msgspec.structs.replace(model, metadata=metadata)

@@ -1,0 +1,40 @@
+"""`seatrial down`: stop the embedded cluster and remove all it put into this machine."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+
+from seatrial.cli import state
+
+SUMMARY = "stop the embedded cluster: its containers, network, mounts and objects; built images stay"
+EXAMPLES = """\
+examples:
+  seatrial down
+  seatrial down --images            forget the images too
+  seatrial down --state /tmp/trial
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", action="store_true", help="remove the image store as well")
+    state.add_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from seatrial.cluster import process
+    from seatrial.node.linux import cleanup
+
+    directory = state.directory(arguments)
+    ran = process.stop(directory)
+    if not directory.exists():
+        print(f"nothing to stop: there is no {directory}")
+        return 0
+    cleanup(directory)
+    shutil.rmtree(directory / "cluster", ignore_errors=True)
+    if arguments.images:
+        shutil.rmtree(directory / "images", ignore_errors=True)
+    if not any(directory.iterdir()):
+        directory.rmdir()
+    print("stopped" if ran else "no cluster was running; what one had left is removed")
+    return 0

@@ -1,0 +1,211 @@
+"""From paths to a `System`: which files to read, which of their documents are Kubernetes objects, what they build.
+
+Rules: a directory is read whole, without hidden entries, `target`, `node_modules` and Helm charts' templates; links are
+followed, each directory once; YAML that is no Kubernetes object is passed over; what cannot be read is a finding with
+its place, never an exception; paths are told relative to where the command was run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seatrial.check import system
+from seatrial.check.system import Entry, Finding, Place, System
+from seatrial.kube import objects
+from seatrial.kube.objects import JsonObject
+from seatrial.project import documents
+
+SIZE_LIMIT_BYTES = 16 * 1024 * 1024
+"""An object in etcd is 1.5 MB at most; a file of 16 MiB is no manifest."""
+SUFFIXES = frozenset((".yaml", ".yml", ".json"))
+PASSED_OVER = frozenset(("target", "node_modules", "__pycache__"))
+CLUSTER_SCOPED = frozenset(
+    (
+        "APIService",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CSIDriver",
+        "CSINode",
+        "CustomResourceDefinition",
+        "IngressClass",
+        "MutatingWebhookConfiguration",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PriorityClass",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    )
+)
+
+
+def load(paths: Iterable[str | Path], version: str = "1.37") -> System:
+    """The system that `paths` (directories, files, `-` for standard input) describe."""
+    reader = _Reader(version)
+    for path in paths:
+        if str(path) == "-":
+            reader.text(sys.stdin.buffer.read(SIZE_LIMIT_BYTES + 1), "-", named=True)
+        else:
+            reader.path(Path(path))
+    return System(version, tuple(reader.entries), tuple(reader.findings), reader.builds)
+
+
+class _Reader:
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.entries: list[Entry] = []
+        self.findings: list[Finding] = []
+        self.builds: dict[str, str] = {}
+
+    def fail(self, file: str, message: str, line: int = 0, column: int = 0) -> None:
+        self.findings.append(Finding(Place(file, line, column, ""), message, fatal=True))
+
+    def path(self, path: Path) -> None:
+        try:
+            if path.is_dir():
+                for file in self.files(path, set()):
+                    self.file(file, named=False)
+            elif path.exists():
+                self.file(path, named=True)
+            else:
+                self.fail(_shown(path), "no such file or directory; `seatrial check .` checks where you are")
+        except OSError as error:
+            self.fail(_shown(path), f"cannot be read: {error.strerror}")
+
+    def files(self, directory: Path, seen: set[Path]) -> Iterator[Path]:
+        try:
+            real = directory.resolve()
+            if real in seen:
+                return
+            seen.add(real)
+            children = sorted(directory.iterdir())
+        except (OSError, RuntimeError) as error:
+            self.fail(_shown(directory), f"cannot be read: {getattr(error, 'strerror', None) or error}")
+            return
+        names = {child.name for child in children}
+        if names & {"Dockerfile", "Cargo.toml"}:
+            self.builds.setdefault(real.name, _shown(directory))
+        for child in children:
+            if child.name.startswith(".") or child.name in PASSED_OVER:
+                continue
+            try:
+                if child.is_dir():
+                    if not (child.name == "templates" and "Chart.yaml" in names):
+                        yield from self.files(child, seen)
+                elif child.suffix in SUFFIXES:
+                    yield child
+            except OSError as error:
+                self.fail(_shown(child), f"cannot be read: {error.strerror}")
+
+    def file(self, path: Path, *, named: bool) -> None:
+        shown = _shown(path)
+        try:
+            if not path.is_file():
+                self.fail(shown, "is a broken link or no ordinary file")
+                return
+            size = path.stat().st_size
+            if size > SIZE_LIMIT_BYTES:
+                self.too_large(shown, size)
+                return
+            data = path.read_bytes()
+        except OSError as error:
+            self.fail(shown, f"cannot be read: {error.strerror}")
+            return
+        self.text(data, shown, named=named)
+
+    def too_large(self, file: str, size: int) -> None:
+        limit = SIZE_LIMIT_BYTES // 1024 // 1024
+        self.fail(file, f"has {size / 1024 / 1024:.0f} MiB, more than the {limit} MiB that a manifest may have")
+
+    def text(self, data: bytes, file: str, *, named: bool) -> None:
+        if len(data) > SIZE_LIMIT_BYTES:
+            self.too_large(file, len(data))
+            return
+        if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            self.fail(file, f"is a binary file (a zero byte at offset {data.index(0)}), not YAML or JSON")
+            return
+        try:
+            text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self.fail(file, f"is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start})", line)
+            return
+        try:
+            for document in documents.parse(text):
+                self.document(document, file, named=named)
+        except documents.DocumentError as error:
+            self.fail(file, str(error), error.line, error.column)
+
+    def document(self, document: documents.Document, file: str, *, named: bool) -> None:
+        value = document.value
+        if value is None:
+            return
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or "apiVersion" not in value:
+            if named:
+                at = document.positions.get((), (1, 1))
+                self.fail(file, "is no Kubernetes object: it needs `apiVersion` and `kind`", *at)
+            return
+        for path, line, column in document.duplicates:
+            message = f"the key {path[-1]!r} is set twice; kubectl refuses this file"
+            self.findings.append(Finding(Place(file, line, column, system.dotted(path)), message))
+        if value["kind"].endswith("List") and isinstance(value.get("items"), list):
+            for index, item in enumerate(value["items"]):
+                if isinstance(item, dict):
+                    self.object(item, file, document, ("items", index))
+        else:
+            self.object(value, file, document, ())
+
+    def object(self, raw: JsonObject, file: str, document: documents.Document, prefix: system.Path) -> None:
+        positions = document.positions
+        if prefix:
+            positions = {path[2:]: at for path, at in positions.items() if path[:2] == prefix}
+        api_version, kind = raw.get("apiVersion"), raw.get("kind")
+        line, column = positions.get((), (0, 0))
+        if not isinstance(api_version, str) or not isinstance(kind, str):
+            self.fail(file, "an item of a List needs `apiVersion` and `kind`", line, column)
+            return
+        if not isinstance(raw.get("metadata", {}), dict):
+            self.fail(file, f"`metadata` of this {kind} must be a mapping", line, column)
+            return
+        admitted: JsonObject = raw
+        typed = None
+        try:
+            placed = _in_namespace(raw)
+            objects.parse(placed)
+            admitted = _admit(placed, self.version)
+            typed = objects.parse(admitted)
+        except (msgspec.ValidationError, ValueError) as error:
+            admitted = _in_namespace(raw)
+            self.findings.append(
+                Finding(Place(file, line, column, ""), f"{kind} {admitted['metadata'].get('name', '')}: {error}")
+            )
+        self.entries.append(Entry(raw, admitted, typed, file, positions))
+
+
+def _in_namespace(raw: JsonObject) -> JsonObject:
+    metadata: dict[str, Any] = dict(raw.get("metadata") or {})
+    if raw.get("kind") not in CLUSTER_SCOPED:
+        metadata["namespace"] = metadata.get("namespace") or "default"
+    return {**raw, "metadata": metadata}
+
+
+def _admit(raw: JsonObject, version: str) -> JsonObject:
+    from seatrial.control import admission
+
+    return admission.admit(raw, version=version)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
