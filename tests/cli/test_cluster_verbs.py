@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,59 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-KUBECTL = Path(sys.executable).with_name("kubectl")
-
-WEB = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-        - name: web
-          image: web:1
-"""
-
-
-class Machine:
-    """A user's shell with a state directory of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.state = directory / "state"
-        self.manifests = directory / "web.yaml"
-        self.manifests.write_text(WEB)
-
-    def seatrial(self, *words: str, code: int = 0) -> str:
-        """Standard output; the exit code is asserted, and what was said shows when it differs."""
-        done = subprocess.run(
-            [sys.executable, "-m", "seatrial", *words],
-            env={**os.environ, "SEATRIAL_STATE": str(self.state)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
-
-    def kubectl(self, *words: str) -> str:
-        kubeconfig = self.state / "cluster" / "kubeconfig"
-        done = subprocess.run(
-            [KUBECTL, "--kubeconfig", kubeconfig, "--cache-dir", self.directory / "cache", *words],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
+from tests.machines import Machine
 
 
 @pytest.fixture
@@ -97,7 +46,7 @@ def test_a_second_up_on_the_same_state_changes_nothing(machine: Machine) -> None
 def test_the_cluster_survives_the_death_of_its_process(machine: Machine) -> None:
     machine.seatrial("up", str(machine.manifests), "--simulate")
     uid = machine.kubectl("get", "deployment", "web", "-o", "jsonpath={.metadata.uid}")
-    os.kill(int((machine.state / "run" / "pid").read_text()), 9)
+    os.kill(machine.pid, signal.SIGKILL)
     machine.seatrial("status", code=1)
     machine.seatrial("up", str(machine.manifests), "--simulate")
     assert machine.kubectl("get", "deployment", "web", "-o", "jsonpath={.metadata.uid}") == uid

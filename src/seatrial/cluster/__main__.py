@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -28,9 +29,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--simulate", action="store_true")
     arguments = parser.parse_args()
+    state = arguments.state.absolute()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(_run(arguments.state.absolute(), arguments.nodes, arguments.port, arguments.simulate))
+        asyncio.run(_run(state, arguments.nodes, arguments.port or _last_port(state), arguments.simulate))
     except (AlreadyRunningError, OSError) as error:
         print(f"seatrial: {error}", file=sys.stderr)
         return 1
@@ -63,6 +65,16 @@ async def _run(state: Path, nodes: int, port: int, simulate: bool) -> None:
         logs=machine,
         port=port,
     )
+
+
+def _last_port(state: Path) -> int:
+    """The port this cluster had before, if it is free, so that a kubeconfig in use stays right; otherwise 0, any."""
+    try:
+        port = int((state / "cluster" / "port").read_text())
+        with socket.create_server(("127.0.0.1", port)):
+            return port
+    except (OSError, ValueError):
+        return 0
 
 
 def _capacity() -> dict[str, str]:

@@ -155,6 +155,7 @@ async def serve(
             async with machinery(cluster), http.serve(cluster.api, "127.0.0.1", port, pki) as at:
                 address = f"https://127.0.0.1:{at}"
                 pki.write_kubeconfig(directory / "kubeconfig", address)
+                (directory / "port").write_text(f"{at}\n")
                 cluster.start()
                 (state / "run" / "ready").write_text(f"{address}\n")
                 try:

@@ -94,6 +94,7 @@ class ControlLoop:
         now = self._clock.now()
         decision = controller.reconcile(relations.observe(controller, subject, objects, now))
         wake_at = decision.wake_at
+        self._components[index].begin()
         for write in decision.writes:
             try:
                 self._components[index].apply(write)

@@ -84,6 +84,11 @@ class Component:
         self._name = name
         self._host = host
         self._created = ""
+        self._own_writes: dict[tuple[str, str], str] | None = None
+
+    def begin(self) -> None:
+        """A decision's writes follow: one may build on another's outcome, as the rest of an object on its status."""
+        self._own_writes = {}
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
         return self._objects.get(kind, namespace, name)
@@ -134,9 +139,14 @@ class Component:
             old, new = ({k: v for k, v in side.items() if k != "status"} for side in (old, new))
         patch = diff_merge(old, new)
         meta = before.metadata
-        patch["metadata"] = {**patch.get("metadata", {}), "uid": meta.uid, "resourceVersion": meta.resource_version}
+        seen = (meta.uid, meta.resource_version)
+        version = (self._own_writes or {}).get(seen, meta.resource_version)
+        patch["metadata"] = {**patch.get("metadata", {}), "uid": meta.uid, "resourceVersion": version}
         resource = self._api.kind(before.api_version, before.kind)
-        return self._api.patch(resource, meta.namespace, meta.name, patch, subresource=subresource)
+        written = self._api.patch(resource, meta.namespace, meta.name, patch, subresource=subresource)
+        if self._own_writes is not None:
+            self._own_writes[seen] = written["metadata"]["resourceVersion"]
+        return written
 
     def _record(self, event: RecordEvent) -> None:
         about = event.about.metadata

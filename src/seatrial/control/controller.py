@@ -24,7 +24,7 @@ class Relation(Enum):
     OWNED = "owned"  # their controlling owner reference has the subject's uid
     SELECTED = "selected"  # same namespace, and the subject's spec.selector matches their labels
     LABELLED = "labelled"  # same namespace, and the label `Read.label` has the subject's name
-    SIBLING = "sibling"  # same namespace, and the subject's spec.selector without pod-template-hash matches their labels
+    SIBLING = "sibling"  # as SELECTED, with the subject's selector without its pod-template-hash
     OWNER = "owner"  # an owner reference of the subject has their uid
     DEPENDENT = "dependent"  # any of their owner references has the subject's uid
     WITHIN = "within"  # the subject is the namespace they are in

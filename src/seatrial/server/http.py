@@ -208,7 +208,8 @@ class _Connection:
             data += self._protocol.send(h11.EndOfMessage()) or b""
             await self._write(data)
             return
-        headers.append(("transfer-encoding", "chunked"))
+        # What arrives while streaming is read to notice that the client left, so the connection cannot be used again.
+        headers += [("transfer-encoding", "chunked"), ("connection", "close")]
         gone = asyncio.ensure_future(self._reader.read(1))
         try:
             await self._send(h11.Response(status_code=response.status, headers=headers))
@@ -232,8 +233,6 @@ class _Connection:
                 with contextlib.suppress(RuntimeError):
                     await close()
         await self._send(h11.EndOfMessage())
-        # Whatever was read while streaming is lost, so the connection is not used again.
-        raise ConnectionResetError if gone.done() and not gone.cancelled() else TimeoutError
 
     async def _send(self, event: Any) -> None:
         await self._write(self._protocol.send(event) or b"")

@@ -680,7 +680,7 @@ def _missing_image(container: Container) -> Problem:
     return Problem(
         "ErrImagePull",
         f'image "{container.image}" is not in this cluster\'s store, and nothing is pulled from registries: '
-        "build or import it (seatrial build, seatrial import)",
+        "build or import it (`seatrial build`, `seatrial image import`)",
     )
 
 
