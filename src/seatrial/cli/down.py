@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 
 from seatrial.cli import state
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     shutil.rmtree(directory / "cluster", ignore_errors=True)
     if arguments.images:
         shutil.rmtree(directory / "images", ignore_errors=True)
-    if not any(directory.iterdir()):
+    with contextlib.suppress(OSError):  # not empty, or a mount point: then it is not ours to remove
         directory.rmdir()
     print("stopped" if ran else "no cluster was running; what one had left is removed")
     return 0

@@ -14,6 +14,9 @@ from pathlib import Path
 from seatrial.cluster.cluster import AlreadyRunningError, serve
 from seatrial.control import CONTROLLERS as WORKLOADS
 from seatrial.control import scheduler
+from seatrial.node.linux.machine import RequirementError
+from seatrial.server.http import ServeError
+from seatrial.server.store import StoreError
 
 CONTROLLERS = (*WORKLOADS, scheduler.CONTROLLER)
 
@@ -33,7 +36,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(_run(state, arguments.nodes, arguments.port or _last_port(state), arguments.simulate))
-    except (AlreadyRunningError, OSError) as error:
+    except (AlreadyRunningError, RequirementError, ServeError, StoreError, OSError) as error:
         print(f"seatrial: {error}", file=sys.stderr)
         return 1
     return 0
