@@ -48,7 +48,9 @@ async def _run(state: Path, nodes: int, port: int, simulate: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     names = node_names(nodes)
     if simulate:
-        await serve(state, nodes=names, controllers=CONTROLLERS, stop=stop, port=port)
+        from seatrial.cluster.simulation import passing, resumed
+
+        await serve(state, nodes=names, controllers=CONTROLLERS, stop=stop, clock=resumed, machinery=passing, port=port)
         return
     from seatrial.cluster.linux import LinuxMachine
     from seatrial.node.linux import require

@@ -1,8 +1,11 @@
-"""The two clocks: the real one, and a virtual one that jumps to the next wake-up, so that an hour costs no time."""
+"""The clocks: the real one; a virtual one that jumps to the next wake-up, so that an hour costs no time; and one that
+follows the real one but leaps ahead while it is told that waiting would be a waste.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections.abc import Callable
@@ -69,3 +72,46 @@ class VirtualClock:
                 self._now = end
                 return until()
         return True
+
+
+class LeapingClock:
+    """For people who watch a simulation: real time, plus leaps to the next call while `leaps` holds.
+
+    `run` makes the calls; between two of them the event loop gets its turn, so that the API goes on answering.
+    """
+
+    def __init__(self, ahead: timedelta = timedelta()) -> None:
+        self.leaps: Callable[[], bool] = lambda: False
+        self._ahead = max(timedelta(), ahead)
+        self._order = itertools.count()
+        self._calls: list[tuple[datetime, int, _Call]] = []
+        self._changed = asyncio.Event()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def call_at(self, when: datetime, call: Callable[[], None]) -> Timer:
+        timer = _Call(call)
+        heapq.heappush(self._calls, (when, next(self._order), timer))
+        self._changed.set()
+        return timer
+
+    async def run(self) -> None:
+        """Make every call at its time, until cancelled."""
+        while True:
+            self._changed.clear()
+            while self._calls and self._calls[0][2].call is None:
+                heapq.heappop(self._calls)
+            wait_s = (self._calls[0][0] - self.now()).total_seconds() if self._calls else None
+            if wait_s is not None and wait_s > 0 and self.leaps():
+                self._ahead += timedelta(seconds=wait_s)
+                wait_s = 0.0
+            if wait_s is None or wait_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
+                continue
+            call = heapq.heappop(self._calls)[2].call
+            if call is not None:
+                call()
+            await asyncio.sleep(0)

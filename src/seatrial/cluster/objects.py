@@ -44,6 +44,8 @@ class Objects:
         self.event_numbers = itertools.count(1)
         self._objects: dict[str, dict[Key, Object]] = {}
         self._listeners: list[Callable[[Change], None]] = []
+        self.own_write = False
+        """True while a component of the cluster writes, as opposed to somebody outside."""
         for (api_version, kind), typed in KINDS.items():
             if typed is Event:
                 continue
@@ -100,12 +102,15 @@ class Component:
         return self._objects.subscribe(on_change)
 
     def apply(self, write: Write) -> Object | None:
+        self._objects.own_write = True
         try:
             raw = self._execute(write)
         except StatusError as error:
             if error.code in (404, 409):
                 raise ConflictError(str(error)) from error
             raise RefusedError(f"{_named(write)}: {error}") from error
+        finally:
+            self._objects.own_write = False
         return None if raw is None else _typed(raw)
 
     def _execute(self, write: Write) -> JsonObject | None:
