@@ -5,8 +5,10 @@ equal ids), so pods that differ in name only are interchangeable by construction
 renamed into one order (`_canonical`). A controller is called on a named copy of what it reads; since names decide
 nothing but ties, it is called once for every order of the pods that differ, up to `TIE_ORDERS`.
 
-What is memoised on what: a controller's decision on its subject and the ids of its declared reads (cut by `view`);
-a pod's next step on the pod's id; a placement on the pod and what scheduling sees of the bound pods.
+What is memoised on what: a controller's decision on its subject and the ids of its declared reads (cut by `view`),
+without the pods where it did not look at any (`_Watched`); what it sees of an object on its subject's standing and the
+object; a pod's next step on the pod's id; a placement on the pod and what scheduling sees of the bound pods; all moves
+of pods on the pods. A controller is a pure function, so what it did not look at cannot change what it decides.
 
 Time stands at `NOW`; the only effect of time is a pod becoming available after minReadySeconds, a move of its own.
 Rejected: pod names in the state (n! copies of every state) and one move for "everything settles" (hides the orders in
@@ -15,17 +17,18 @@ which rollouts lose replicas).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice, permutations
+from functools import cache
+from itertools import chain, islice, permutations
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from seatrial.check import machines
 from seatrial.control import relations, scheduler
-from seatrial.control.controller import Controller, Relation
+from seatrial.control.controller import Controller, Relation, Seen
 from seatrial.control.lifecycle import sync
 from seatrial.control.lifecycle.facts import (
     ContainerFact,
@@ -42,6 +45,8 @@ NOW = datetime(2000, 1, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)
 TIE_ORDERS = 24
 """All orders of up to four different pods; beyond that the first 24, and the verdict says so (`ties/sampled`)."""
+POD = "pod-"
+"""Named copies of pods are called by their position in the order that is tried."""
 HOSTNAME = "kubernetes.io/hostname"
 
 COLLECTS = frozenset((Relation.OWNER, Relation.DEPENDENT))
@@ -61,6 +66,27 @@ class Effect:
     pairs: tuple[tuple[int, int], ...]
     actor: str
     action: str
+
+
+class _Watched(Mapping[type[Object], tuple[Object, ...]]):
+    """What a controller is given to see; remembers whether it looked at pods."""
+
+    __slots__ = ("looked_at_pods", "seen")
+
+    def __init__(self, seen: dict[type[Object], tuple[Object, ...]]) -> None:
+        self.seen = seen
+        self.looked_at_pods = False
+
+    def __getitem__(self, kind: type[Object]) -> tuple[Object, ...]:
+        self.looked_at_pods = self.looked_at_pods or kind is Pod
+        return self.seen[kind]
+
+    def __iter__(self) -> Iterator[type[Object]]:
+        self.looked_at_pods = True
+        return iter(self.seen)
+
+    def __len__(self) -> int:
+        return len(self.seen)
 
 
 @dataclass(slots=True)
@@ -83,7 +109,24 @@ class World:
     objects: list[Object] = field(default_factory=list)
     _ids: dict[tuple[type, bytes], int] = field(default_factory=dict)
     _decisions: dict[tuple[Any, ...], tuple[Effect, ...]] = field(default_factory=dict)
-    _pod_moves: dict[int, tuple[Effect, ...]] = field(default_factory=dict)
+    _podless: dict[tuple[str, int, tuple[int, ...]], tuple[Effect, ...]] = field(default_factory=dict)
+    """The decisions for which no pod was looked at."""
+    _steps: dict[int, tuple[Effect, ...]] = field(default_factory=dict)
+    _head_moves: dict[tuple[int, tuple[int, ...]], list[tuple[Label, int, tuple[int, ...]]]] = field(
+        default_factory=dict
+    )
+    """The moves of controllers of Deployments that looked at no pod, and Deployment and ReplicaSets after each."""
+    _pod_moves: dict[tuple[tuple[int, ...], bool], list[tuple[Label, tuple[int, ...]]]] = field(default_factory=dict)
+    """The moves of pods, and the pods after each, by the pods and whether a ReplicaSet has something to say."""
+    _standings: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _standing_of: dict[int, int] = field(default_factory=dict)
+    _sights: dict[tuple[str, int, int, int], tuple[Object, ...]] = field(default_factory=dict)
+    _pod_sights: dict[tuple[str, int, tuple[int, ...]], tuple[Object, ...]] = field(default_factory=dict)
+    _owned: dict[tuple[tuple[int, ...], int], tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    """The pods of one owner and all others."""
+    _uids: dict[str, int] = field(default_factory=dict)
+    _uid_of: dict[int, int] = field(default_factory=dict)
+    _pod_ids: set[int] = field(default_factory=set)
     _roll: dict[tuple[int, tuple[int, ...]], tuple[Effect, ...]] = field(default_factory=dict)
     _placements: dict[tuple[Any, ...], tuple[Effect, ...]] = field(default_factory=dict)
     _node_of: dict[int, str] = field(default_factory=dict)
@@ -92,7 +135,6 @@ class World:
     _slots: dict[str, int] = field(default_factory=dict)
     _first_of: dict[tuple[int, int], int] = field(default_factory=dict)
     _scheduling: dict[int, int] = field(default_factory=dict)
-    _owners: dict[int, int] = field(default_factory=dict)
     _canon: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
     _groups: tuple[tuple[str, ...], ...] = ()
     _one_node: bool = False
@@ -158,6 +200,7 @@ class World:
             self.objects.append(item)
             if isinstance(item, Pod):
                 self._node_of[found] = item.spec.node_name
+                self._pod_ids.add(found)
         return found
 
     @property
@@ -170,37 +213,72 @@ class World:
     # -- moves
 
     def moves(self, state: State) -> list[tuple[Label, State]]:
-        return [
-            (effect.label, after)
-            for effect in self.effects(state)
-            if (after := self._apply(state, effect, canonical_nodes=True)) != state
-        ]
+        deployment, replica_sets, pods = state
+        found: list[tuple[Label, State]] = []
+        head = (deployment, replica_sets)
+        heads = self._head_moves.get(head)
+        if heads is not None:
+            for label, deployment_after, replica_sets_after in heads:
+                found.append((label, (deployment_after, replica_sets_after, pods)))
+        else:
+            heads = []
+            podless = True
+            for controller in self._deployment_controllers:
+                for effect in self._decide(controller, deployment, replica_sets, pods):
+                    after = self._apply(state, effect, canonical_nodes=True)
+                    found.append((effect.label, after))
+                    heads.append((effect.label, after[0], after[1]))
+                    podless = podless and after[2] == pods
+                podless = podless and (controller.name, *head) in self._podless
+            if podless:
+                self._head_moves[head] = heads
+        before = len(found)
+        for replica_set in replica_sets:
+            for controller in self._replicaset_controllers:
+                for effect in self._decide(controller, replica_set, (), pods):
+                    found.append((effect.label, self._apply(state, effect, canonical_nodes=True)))
+        key = (pods, self.prompt and len(found) > before)
+        moved = self._pod_moves.get(key)
+        if moved is None:
+            moved = self._pod_moves[key] = [
+                (effect.label, self._apply(state, effect, canonical_nodes=True)[2])
+                for effect in self._pod_effects(*key)
+            ]
+        for label, pods_after in moved:
+            found.append((label, (deployment, replica_sets, pods_after)))
+        for effect in self._rolls(deployment, replica_sets):
+            found.append((effect.label, self._apply(state, effect, canonical_nodes=True)))
+        return [move for move in found if move[1] != state]
 
     def effects(self, state: State) -> list[Effect]:
         """Every move of a state, before nodes are renamed."""
         deployment, replica_sets, pods = state
+        decided, reports = self._decided(deployment, replica_sets, pods)
+        return [*decided, *self._pod_effects(pods, reports), *self._rolls(deployment, replica_sets)]
+
+    def _decided(
+        self, deployment: int, replica_sets: tuple[int, ...], pods: tuple[int, ...]
+    ) -> tuple[list[Effect], bool]:
+        """What the controllers do, and whether a container must wait for a ReplicaSet's word (`prompt`)."""
         found: list[Effect] = []
-        reports = False
         for controller in self._deployment_controllers:
             found += self._decide(controller, deployment, replica_sets, pods)
+        others = len(found)
         for replica_set in replica_sets:
             for controller in self._replicaset_controllers:
-                decided = self._decide(controller, replica_set, (), pods)
-                found += decided
-                reports = reports or bool(decided)
+                found += self._decide(controller, replica_set, (), pods)
+        return found, self.prompt and len(found) > others
+
+    def _pod_effects(self, pods: tuple[int, ...], reports: bool) -> list[Effect]:
+        found: list[Effect] = []
         bound: tuple[int, ...] | None = None
-        before = -1
-        reports = reports and self.prompt
-        for pod in pods:
-            if pod == before:
-                continue
-            before = pod
+        for pod in dict.fromkeys(pods):
             if self._node_of[pod]:
                 if reports:
                     continue
-                effects = self._pod_moves.get(pod)
+                effects = self._steps.get(pod)
                 if effects is None:
-                    effects = self._pod_moves[pod] = self._step(pod)
+                    effects = self._steps[pod] = self._step(pod)
             else:
                 if bound is None:
                     bound = tuple(sorted(self._scheduling_view(other) for other in pods if self._node_of[other]))
@@ -208,10 +286,12 @@ class World:
                 if effects is None:
                     effects = self._placements[pod, bound] = self._place(pod, bound)
             found += effects
-        roll = self._roll.get(state[:2])
-        if roll is None:
-            roll = self._roll[state[:2]] = self._change(deployment, replica_sets)
-        found += roll
+        return found
+
+    def _rolls(self, deployment: int, replica_sets: tuple[int, ...]) -> tuple[Effect, ...]:
+        found = self._roll.get((deployment, replica_sets))
+        if found is None:
+            found = self._roll[deployment, replica_sets] = self._change(deployment, replica_sets)
         return found
 
     def raw_successors(self, state: State) -> list[tuple[Effect, State]]:
@@ -224,24 +304,19 @@ class World:
     def _apply(self, state: State, effect: Effect, *, canonical_nodes: bool) -> State:
         deployment, replica_sets, pods = state
         new_pods: list[int] | None = None
+        pod_ids = self._pod_ids
         for old, new in effect.pairs:
-            kind = type(self.objects[new if new >= 0 else old])
-            if kind is Pod:
+            if old in pod_ids or new in pod_ids:
                 if new_pods is None:
                     new_pods = list(pods)
                 if old >= 0:
                     new_pods.remove(old)
                 if new >= 0:
                     new_pods.append(new)
-            elif kind is ReplicaSet:
-                sets = list(replica_sets)
-                if old >= 0:
-                    sets.remove(old)
-                if new >= 0:
-                    sets.append(new)
-                replica_sets = tuple(sorted(sets))
-            else:
+            elif old == deployment:
                 deployment = new
+            else:
+                replica_sets = tuple(sorted([*(r for r in replica_sets if r != old), *((new,) if new >= 0 else ())]))
         if new_pods is not None:
             new_pods.sort()
             pods = tuple(new_pods)
@@ -288,30 +363,39 @@ class World:
         self, controller: Controller, subject: int, replica_sets: tuple[int, ...], pods: tuple[int, ...]
     ) -> tuple[Effect, ...]:
         """The effects of one reconcile, in each order of names that could matter."""
-        if controller.subject is ReplicaSet:
-            uid = self._ids_of_uid(subject)
-            owners = self._owners
-            mine = tuple([pod for pod in pods if (owners.get(pod) or self._owner(pod)) == uid])
-            others = () if self._one_node else tuple([pod for pod in pods if owners[pod] != uid])
-            rest = self._viewed(controller, others)
-        else:
-            mine, rest = (), self._viewed(controller, pods)
-        key = (controller.name, subject, replica_sets, mine, rest)
+        head = (controller.name, subject, replica_sets)
+        found = self._podless.get(head)
+        if found is not None:
+            return found
+        mine, others = self._split(subject, pods) if controller.subject is ReplicaSet else ((), pods)
+        rest = self._viewed(controller, others) if others else ()
+        key = (head, mine, rest)
         found = self._decisions.get(key)
         if found is None:
-            found = self._decisions[key] = self._reconcile(controller, subject, replica_sets, mine, rest)
+            found, looked_at_pods = self._reconcile(controller, subject, replica_sets, mine, rest)
+            if looked_at_pods:
+                self._decisions[key] = found
+            else:
+                self._podless[head] = found
         return found
 
-    def _ids_of_uid(self, replica_set: int) -> int:
-        found = self._owners.get(~replica_set)
+    def _split(self, replica_set: int, pods: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The pods that the ReplicaSet controls, and the others where their nodes could rank the first."""
+        uid = self._uid_of.get(replica_set)
+        if uid is None:
+            uid = self._uid_of[replica_set] = self._uid(self.objects[replica_set].metadata.uid)
+        found = self._owned.get((pods, uid))
         if found is None:
-            found = self._owners[~replica_set] = hash(self.objects[replica_set].metadata.uid) | 1
+            owned: list[int] = []
+            others: list[int] = []
+            for pod in pods:
+                owner = self.objects[pod].metadata.controller
+                (owned if owner is not None and self._uid(owner.uid) == uid else others).append(pod)
+            found = self._owned[pods, uid] = (tuple(owned), () if self._one_node else tuple(others))
         return found
 
-    def _owner(self, pod: int) -> int:
-        owner = self.objects[pod].metadata.controller
-        self._owners[pod] = hash(owner.uid if owner else "") | 1
-        return self._owners[pod]
+    def _uid(self, uid: str) -> int:
+        return self._uids.setdefault(uid, len(self._uids))
 
     def _viewed(self, controller: Controller, pods: tuple[int, ...]) -> tuple[int, ...]:
         """The pods, each stood for by the first one that looks the same to the controller's last read of pods."""
@@ -339,37 +423,41 @@ class World:
         replica_sets: tuple[int, ...],
         mine: tuple[int, ...],
         rest: tuple[int, ...],
-    ) -> tuple[Effect, ...]:
-        """The effects of one reconcile. Names decide only which of several pods goes: then every order is tried."""
+    ) -> tuple[tuple[Effect, ...], bool]:
+        """The effects of one reconcile, and whether it looked at pods.
+
+        Names decide only which of several pods goes: then every order is tried.
+        """
+        looked_at_pods = False
         found: dict[tuple[tuple[int, int], ...], Effect] = {}
         distinct = sorted(set(mine))
         for order in islice(permutations(distinct), TIE_ORDERS):
             rank = {pod: position for position, pod in enumerate(order)}
-            effect = self._call(controller, subject, replica_sets, [*sorted(mine, key=rank.__getitem__), *rest])
+            ordered = sorted(mine, key=rank.__getitem__) if len(distinct) > 1 else mine
+            effect, looked = self._call(controller, subject, replica_sets, (*ordered, *rest))
+            looked_at_pods = looked_at_pods or looked
             if effect is not None:
                 found.setdefault(effect.pairs, effect)
             if effect is None or not any(type(self.objects[old]) is Pod for old, _ in effect.pairs if old >= 0):
                 break
         else:
             self.sampled_ties = self.sampled_ties or len(distinct) > 4
-        return tuple(found.values())
+        return tuple(found.values()), looked_at_pods
 
     def _call(
-        self, controller: Controller, subject: int, replica_sets: tuple[int, ...], pods: Sequence[int]
-    ) -> Effect | None:
+        self, controller: Controller, subject: int, replica_sets: tuple[int, ...], pods: tuple[int, ...]
+    ) -> tuple[Effect | None, bool]:
         item = self.objects[subject]
-        named: dict[tuple[type, str], tuple[int, Object]] = {(type(item), item.metadata.name): (subject, item)}
-        for replica_set in replica_sets:
-            named[ReplicaSet, self.objects[replica_set].metadata.name] = (replica_set, self.objects[replica_set])
-        for position, pod in enumerate(pods):
-            name = f"pod-{position:03}"
-            metadata = msgspec.structs.replace(self.objects[pod].metadata, name=name, uid=name)
-            named[Pod, name] = (pod, msgspec.structs.replace(self.objects[pod], metadata=metadata))
-        everything: dict[type[Object], list[Object]] = {}
-        for _, thing in named.values():
-            everything.setdefault(type(thing), []).append(thing)
-        seen = relations.observe(controller, item, everything, NOW)
-        decision = controller.reconcile(seen)
+        named: dict[tuple[type, str], int] = {(type(item), item.metadata.name): subject}
+        sights: dict[type[Object], tuple[Object, ...]] = {read.kind: () for read in controller.reads}
+        for replica_set in sorted(replica_sets, key=self._name):
+            named[ReplicaSet, self._name(replica_set)] = replica_set
+            if ReplicaSet in sights:
+                sights[ReplicaSet] += self._sight(controller, subject, replica_set)
+        if Pod in sights:
+            sights[Pod] = self._sight_of_pods(controller, subject, pods)
+        watched = _Watched(sights)
+        decision = controller.reconcile(Seen(item, watched, NOW))
         now: dict[tuple[type, str], Object | None] = {}
         created: list[Object] = []
         told: list[str] = []
@@ -385,25 +473,75 @@ class World:
                 write.object if isinstance(write, Delete) else write.pod if isinstance(write, Bind) else write.before
             )
             slot = (type(thing), thing.metadata.name)
+            if isinstance(thing, Pod) and slot not in named:
+                named[slot] = pods[int(slot[1].removeprefix(POD))]
             if slot not in named:
                 continue
-            current = now.get(slot, named[slot][1])
+            current = now[slot] if slot in now else self.objects[named[slot]]
             if current is None:
                 continue
             if isinstance(write, Delete):
                 now[slot] = None if self._stops_unseen else _deleted(current, write.grace_period_s)
             elif isinstance(write, (Update, UpdateStatus)):
+                if _only_repeats(current, write):
+                    continue
                 after = _carry(current, write.before, write.after)
                 if isinstance(write, Update) and getattr(after, "spec", None) != getattr(current, "spec", None):
                     after = _with_metadata(after, generation=after.metadata.generation + 1)
                 now[slot] = after
-        pairs = [(named[slot][0], self.intern(after) if after is not None else -1) for slot, after in now.items()]
+        pairs = [(named[slot], self.intern(after) if after is not None else -1) for slot, after in now.items()]
         pairs = [(old, new) for old, new in pairs if old != new]
-        pairs += [(-1, self._born(thing)) for thing in created]
+        born = -1
+        for position, thing in enumerate(created):
+            if position == 0 or thing != created[position - 1]:
+                born = self._born(thing)
+            pairs.append((-1, born))
         if not pairs:
-            return None
+            return None, watched.looked_at_pods
         label = (controller.name, subject)
-        return Effect(label, tuple(sorted(pairs)), controller.actor, "; ".join(dict.fromkeys(told)))
+        effect = Effect(label, tuple(sorted(pairs)), controller.actor, "; ".join(dict.fromkeys(told)))
+        return effect, watched.looked_at_pods
+
+    def _name(self, thing: int) -> str:
+        return self.objects[thing].metadata.name
+
+    def _sight_of_pods(self, controller: Controller, subject: int, pods: tuple[int, ...]) -> tuple[Object, ...]:
+        key = (controller.name, self._standing(subject), pods)
+        found = self._pod_sights.get(key)
+        if found is None:
+            sights = (self._sight(controller, subject, pod, position) for position, pod in enumerate(pods))
+            found = self._pod_sights[key] = tuple(chain.from_iterable(sights))
+        return found
+
+    def _sight(self, controller: Controller, subject: int, thing: int, position: int = -1) -> tuple[Object, ...]:
+        """What the controller sees of one object (nothing or its view). `position` names a pod.
+
+        Reads take objects one by one, and what relates them to the subject is its standing, so an object is looked at
+        once for all the sizes and states in which the subject is met.
+        """
+        key = (controller.name, self._standing(subject), thing, position)
+        found = self._sights.get(key)
+        if found is None:
+            seen = self.objects[thing]
+            if isinstance(seen, Pod):
+                name = _pod_name(position)
+                seen = _with_metadata(seen, name=name, uid=name)
+            of_kind: dict[type[Object], list[Object]] = {type(seen): [seen]}
+            observed = relations.observe(controller, self.objects[subject], of_kind, NOW)
+            found = self._sights[key] = observed.objects.get(type(seen), ())
+        return found
+
+    def _standing(self, subject: int) -> int:
+        """What of a subject decides which objects are related to it (`relations.related`): identity and selector."""
+        found = self._standing_of.get(subject)
+        if found is None:
+            item = self.objects[subject]
+            meta = item.metadata
+            selector = item.spec.selector if isinstance(item, (Deployment, ReplicaSet)) else None
+            selects = selector and canonical(selector)
+            key = (type(item), meta.namespace, meta.name, meta.uid, meta.owner_references, selects)
+            found = self._standing_of[subject] = self._standings.setdefault(key, len(self._standings))
+        return found
 
     def _born(self, thing: Object) -> int:
         metadata = msgspec.structs.replace(thing.metadata, creation_timestamp=NOW, resource_version="")
@@ -586,6 +724,24 @@ def _with_metadata(item: T, **changes: Any) -> T:
     )
 
 
+@cache
+def _pod_name(position: int) -> str:
+    return f"{POD}{position:06}"
+
+
+def _only_repeats(current: Object, write: Update | UpdateStatus) -> bool:
+    """Whether the write changes nothing that a state holds: a Deployment's counts and conditions (see `_normal`)."""
+    after = write.after
+    return (
+        isinstance(current, Deployment)
+        and isinstance(after, Deployment)
+        and current is write.before
+        and after.spec is current.spec
+        and after.metadata is current.metadata
+        and after.status.collision_count == current.status.collision_count
+    )
+
+
 def _nameless(pod: Pod) -> Pod:
     spec = msgspec.structs.replace(pod.spec, node_name="")
     return msgspec.structs.replace(_with_metadata(pod, name="", uid="", resource_version=""), spec=spec)
@@ -630,6 +786,8 @@ def _deleted(item: Object, grace_period_s: int | None) -> Object | None:
 
 def _carry(current: T, before: Any, after: Any) -> T:
     """`current` with the difference between `before` and `after`, field by field as a patch would."""
+    if current is before:
+        return cast(T, after)
     if before == after:
         return current
     if isinstance(current, msgspec.Struct) and isinstance(before, type(current)) and isinstance(after, type(current)):

@@ -1,0 +1,225 @@
+"""The checker's verdicts against a deliberately dumb explorer: named pods, no interning, no symmetry, no memory.
+
+It shares with the checker what is asked about (the controllers, the scheduler, `relations.observe`) and the assumptions
+that a verdict names; states, the execution of writes, what a container does and the judgement are its own. Its endless
+runs are states from which the goal cannot be reached, which needs no notion of fairness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from seatrial.check.machines import ordinary
+from seatrial.check.properties import rollout
+from seatrial.check.world import World
+from seatrial.control import CONTROLLERS, admission, relations, scheduler
+from seatrial.control.writes import Create, Delete, Update, UpdateStatus, Write
+from seatrial.kube.objects import Deployment, Node, Object, Pod, PodStatus, ReplicaSet, canonical, parse_as
+
+NOW = datetime(2020, 5, 17, tzinfo=UTC)
+MOST_STATES = 700
+ACTING = {c.subject: c for c in CONTROLLERS if c.name in ("deployment-controller", "replicaset-controller")}
+RUNNING = parse_as(
+    PodStatus,
+    {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2020-05-16T00:00:00Z"}],
+    },
+)
+
+Cluster = dict[str, Object]
+"""Objects by kind and name."""
+
+
+class TooLargeError(Exception):
+    """More states than a dumb explorer should look at."""
+
+
+def place(obj: Object) -> str:
+    return f"{obj.kind}/{obj.metadata.name}"
+
+
+def of(cluster: Cluster, kind: type[Object]) -> list[Any]:
+    return [obj for obj in cluster.values() if isinstance(obj, kind)]
+
+
+def is_up(pod: Pod) -> bool:
+    return pod.metadata.deletion_timestamp is None and pod.status.phase == "Running"
+
+
+def is_new(obj: Any) -> bool:
+    template = obj if isinstance(obj, Pod) else obj.spec.template
+    return template.metadata.annotations.get("kubectl.kubernetes.io/restartedAt") == "again"
+
+
+def execute(cluster: Cluster, writes: tuple[Write, ...]) -> Cluster:
+    after = dict(cluster)
+    for write in writes:
+        if isinstance(write, Create):
+            obj: Any = write.object
+            name = obj.metadata.name
+            if isinstance(obj, Pod):
+                name = next(f"p{n}" for n in range(99) if f"Pod/p{n}" not in after)
+                obj = replace(obj, status=replace(obj.status, phase="Pending"))
+            metadata = replace(obj.metadata, name=name, uid=name, generation=1, creation_timestamp=NOW)
+            obj = replace(obj, metadata=metadata)
+            after[place(obj)] = obj
+        elif isinstance(write, Delete):
+            seen: Any = after[place(write.object)]
+            if isinstance(seen, Pod) and seen.spec.node_name:
+                after[place(seen)] = replace(seen, metadata=replace(seen.metadata, deletion_timestamp=NOW))
+            else:
+                del after[place(seen)]
+        elif isinstance(write, Update) and isinstance(write.after, ReplicaSet):
+            known: Any = after[place(write.after)]
+            changed = known.spec != write.after.spec
+            metadata = replace(write.after.metadata, generation=known.metadata.generation + changed)
+            after[place(known)] = replace(known, spec=write.after.spec, metadata=metadata)
+        elif isinstance(write, UpdateStatus) and isinstance(write.after, ReplicaSet):
+            told: Any = after[place(write.after)]
+            after[place(told)] = replace(told, status=write.after.status)
+    return after
+
+
+def decided(cluster: Cluster, subject: Object) -> Cluster:
+    objects = {kind: of(cluster, kind) for kind in (Deployment, ReplicaSet, Pod)}
+    controller = ACTING[type(subject)]
+    return execute(cluster, controller.reconcile(relations.observe(controller, subject, objects, NOW)).writes)
+
+
+def is_complete(cluster: Cluster) -> bool:
+    (deployment,) = of(cluster, Deployment)
+    new = [rs for rs in of(cluster, ReplicaSet) if is_new(rs) == is_new(deployment)]
+    every = of(cluster, ReplicaSet)
+    return (
+        sum(rs.status.replicas for rs in new)
+        == sum(rs.status.replicas for rs in every)
+        == sum(rs.status.available_replicas for rs in every)
+        == deployment.spec.replicas
+    )
+
+
+def successors(cluster: Cluster, nodes: tuple[Node, ...]) -> Iterator[Cluster]:
+    (deployment,) = of(cluster, Deployment)
+    yield decided(cluster, deployment)
+    settled = True
+    for replica_set in of(cluster, ReplicaSet):
+        after = decided(cluster, replica_set)
+        settled = settled and after == cluster
+        yield after
+    pods = of(cluster, Pod)
+    for pod in pods:
+        rest = {key: obj for key, obj in cluster.items() if obj is not pod}
+        if not pod.spec.node_name:
+            for name in scheduler.schedule(pod, nodes, [other for other in pods if other.spec.node_name]).best:
+                yield {**rest, place(pod): replace(pod, spec=replace(pod.spec, node_name=name))}
+        elif settled and pod.metadata.deletion_timestamp is not None:
+            yield rest
+        elif settled and not is_up(pod):
+            yield {**rest, place(pod): replace(pod, status=RUNNING)}
+    if not is_new(deployment) and is_complete(cluster):
+        template = deployment.spec.template
+        metadata = replace(template.metadata, annotations={"kubectl.kubernetes.io/restartedAt": "again"})
+        spec = replace(deployment.spec, template=replace(template, metadata=metadata))
+        yield {**cluster, place(deployment): replace(deployment, spec=spec)}
+
+
+def key(cluster: Cluster) -> bytes:
+    return b"\n".join(canonical(cluster[name]) for name in sorted(cluster))
+
+
+def explore(deployment: Deployment, nodes: tuple[Node, ...], missing: int) -> tuple[bool, bool]:
+    """Whether every run can still end, and whether the rollout keeps enough pods."""
+    first: Cluster = {place(deployment): deployment}
+    found = {key(first): first}
+    befores: dict[bytes, set[bytes]] = {}
+    queue = list(found)
+    for here in queue:
+        for after in successors(found[here], nodes):
+            there = key(after)
+            if there == here:
+                continue
+            befores.setdefault(there, set()).add(here)
+            if there not in found:
+                found[there] = after
+                queue.append(there)
+        if len(found) > MOST_STATES:
+            raise TooLargeError
+    rolls = [c for c in found.values() if is_new(of(c, Deployment)[0])]
+    good = [here for here, c in found.items() if is_new(of(c, Deployment)[0]) and is_complete(c)]
+    reaches = set(good)
+    for here in good:
+        for before in befores.get(here, set()) - reaches:
+            reaches.add(before)
+            good.append(before)
+    needed = (deployment.spec.replicas or 0) - missing
+    return len(reaches) == len(found), all(sum(is_up(pod) for pod in of(c, Pod)) >= needed for c in rolls)
+
+
+def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str = "RollingUpdate") -> Deployment:
+    term = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    rolling = {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": missing}} if strategy == "RollingUpdate" else {}
+    raw = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default", "uid": "web", "generation": 1},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"type": strategy, **rolling},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "web", "image": "web:1"}], **({"affinity": affinity} if apart else {})},
+            },
+        },
+    }
+    return parse_as(Deployment, admission.admit(raw, version="1.37"))
+
+
+def agree(deployment: Deployment, count: int, missing: int) -> tuple[bool, bool]:
+    nodes = tuple(ordinary(index) for index in range(count))
+    expected = explore(deployment, nodes, missing)
+    checked = rollout.run(World(deployment=deployment, nodes=nodes, controllers=CONTROLLERS), 50_000)
+    assert checked.graph.complete
+    assert (checked.endless is None, checked.short is None) == expected
+    return expected
+
+
+bounds = st.tuples(st.integers(0, 2), st.integers(0, 2)).filter(any)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(replicas=st.integers(1, 3), count=st.integers(1, 3), bounds=bounds, apart=st.booleans())
+def test_agrees_with_a_dumb_explorer(replicas: int, count: int, bounds: tuple[int, int], apart: bool) -> None:
+    surge, missing = bounds
+    try:
+        agree(web(replicas, surge, missing, apart=apart), count, missing)
+    except TooLargeError:
+        assume(False)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "count", "surge", "missing", "expected"),
+    [
+        (1, 1, 1, 0, (False, True)),
+        (1, 2, 1, 0, (True, True)),
+        (2, 2, 0, 1, (True, True)),
+        (2, 1, 0, 1, (False, True)),
+    ],
+)
+def test_agrees_on_pods_that_keep_apart(
+    replicas: int, count: int, surge: int, missing: int, expected: tuple[bool, bool]
+) -> None:
+    assert agree(web(replicas, surge, missing, apart=True), count, missing) == expected
+
+
+def test_agrees_on_recreate() -> None:
+    assert agree(web(1, 0, 1, apart=False, strategy="Recreate"), 1, 1) == (True, True)
