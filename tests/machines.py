@@ -64,11 +64,13 @@ class Machine:
             text=True,
         )
 
-    def seatrial(self, *words: str, code: int = 0, environment: dict[str, str] | None = None) -> str:
+    def seatrial(
+        self, *words: str, code: int = 0, environment: dict[str, str] | None = None, timeout_s: float = 90
+    ) -> str:
         """What it said; the exit code is asserted, and what was said shows when it differs."""
         with self.start(*words, environment=environment) as process:
             try:
-                said, _ = process.communicate(timeout=90)
+                said, _ = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -30,26 +29,6 @@ def step(*words: str, allow: tuple[int, ...] = (0,)) -> None:
     code = subprocess.call(words, cwd=ROOT, env=environment)
     if code not in allow:
         sys.exit(f"{words[0]} ended with {code}")
-
-
-def what_building_needs() -> None:
-    """mmdebstrap for the base image, a Rust compiler for the web service: from Debian, if they are not here."""
-    wanted = [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
-    if not shutil.which("cargo"):
-        wanted += ["cargo-web", "rustc-web", "gcc", "libc6-dev"]
-    if wanted:
-        print(f"==> installing Debian packages: {' '.join(wanted)}", flush=True)
-        step("apt-get", "update", "-q")
-        step(
-            "env",
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "install",
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            *wanted,
-        )
 
 
 def base_image() -> None:
@@ -85,7 +64,6 @@ def main() -> None:
     step("seatrial", "check", SHOP)
     try:
         if real:
-            what_building_needs()
             base_image()
             step("seatrial", "up", SHOP)
         else:

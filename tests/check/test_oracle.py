@@ -24,7 +24,7 @@ from seatrial.control.writes import Create, Delete, Update, UpdateStatus, Write
 from seatrial.kube.objects import Deployment, Node, Object, Pod, PodStatus, ReplicaSet, canonical, parse_as
 
 NOW = datetime(2020, 5, 17, tzinfo=UTC)
-MOST_STATES = 700
+MOST_STATES = 2500
 ACTING = {c.subject: c for c in CONTROLLERS if c.name in ("deployment-controller", "replicaset-controller")}
 RUNNING = parse_as(
     PodStatus,
@@ -89,7 +89,7 @@ def execute(cluster: Cluster, writes: tuple[Write, ...]) -> Cluster:
 
 
 def decided(cluster: Cluster, subject: Object) -> Cluster:
-    objects = {kind: of(cluster, kind) for kind in (Deployment, ReplicaSet, Pod)}
+    objects: dict[type[Object], list[Any]] = {kind: of(cluster, kind) for kind in (Deployment, ReplicaSet, Pod)}
     controller = ACTING[type(subject)]
     return execute(cluster, controller.reconcile(relations.observe(controller, subject, objects, NOW)).writes)
 
@@ -98,7 +98,7 @@ def is_complete(cluster: Cluster) -> bool:
     (deployment,) = of(cluster, Deployment)
     new = [rs for rs in of(cluster, ReplicaSet) if is_new(rs) == is_new(deployment)]
     every = of(cluster, ReplicaSet)
-    return (
+    return bool(
         sum(rs.status.replicas for rs in new)
         == sum(rs.status.replicas for rs in every)
         == sum(rs.status.available_replicas for rs in every)
@@ -106,13 +106,13 @@ def is_complete(cluster: Cluster) -> bool:
     )
 
 
-def successors(cluster: Cluster, nodes: tuple[Node, ...]) -> Iterator[Cluster]:
+def successors(cluster: Cluster, nodes: tuple[Node, ...], *, prompt: bool) -> Iterator[Cluster]:
     (deployment,) = of(cluster, Deployment)
     yield decided(cluster, deployment)
     settled = True
     for replica_set in of(cluster, ReplicaSet):
         after = decided(cluster, replica_set)
-        settled = settled and after == cluster
+        settled = settled and (after == cluster or not prompt)
         yield after
     pods = of(cluster, Pod)
     for pod in pods:
@@ -135,14 +135,14 @@ def key(cluster: Cluster) -> bytes:
     return b"\n".join(canonical(cluster[name]) for name in sorted(cluster))
 
 
-def explore(deployment: Deployment, nodes: tuple[Node, ...], missing: int) -> tuple[bool, bool]:
+def explore(deployment: Deployment, nodes: tuple[Node, ...], missing: int, *, prompt: bool) -> tuple[bool, bool]:
     """Whether every run can still end, and whether the rollout keeps enough pods."""
     first: Cluster = {place(deployment): deployment}
     found = {key(first): first}
     befores: dict[bytes, set[bytes]] = {}
     queue = list(found)
     for here in queue:
-        for after in successors(found[here], nodes):
+        for after in successors(found[here], nodes, prompt=prompt):
             there = key(after)
             if there == here:
                 continue
@@ -177,17 +177,20 @@ def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str =
             "strategy": {"type": strategy, **rolling},
             "template": {
                 "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "web", "image": "web:1"}], **({"affinity": affinity} if apart else {})},
+                "spec": {
+                    "containers": [{"name": "web", "image": "web:1"}],
+                    **({"affinity": affinity} if apart else {}),
+                },
             },
         },
     }
     return parse_as(Deployment, admission.admit(raw, version="1.37"))
 
 
-def agree(deployment: Deployment, count: int, missing: int) -> tuple[bool, bool]:
+def agree(deployment: Deployment, count: int, missing: int, *, prompt: bool = True) -> tuple[bool, bool]:
     nodes = tuple(ordinary(index) for index in range(count))
-    expected = explore(deployment, nodes, missing)
-    checked = rollout.run(World(deployment=deployment, nodes=nodes, controllers=CONTROLLERS), 50_000)
+    expected = explore(deployment, nodes, missing, prompt=prompt)
+    checked = rollout.run(World(deployment=deployment, nodes=nodes, controllers=CONTROLLERS, prompt=prompt), 50_000)
     assert checked.graph.complete
     assert (checked.endless is None, checked.short is None) == expected
     return expected
@@ -196,7 +199,7 @@ def agree(deployment: Deployment, count: int, missing: int) -> tuple[bool, bool]
 bounds = st.tuples(st.integers(0, 2), st.integers(0, 2)).filter(any)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(replicas=st.integers(1, 3), count=st.integers(1, 3), bounds=bounds, apart=st.booleans())
 def test_agrees_with_a_dumb_explorer(replicas: int, count: int, bounds: tuple[int, int], apart: bool) -> None:
     surge, missing = bounds
@@ -223,3 +226,8 @@ def test_agrees_on_pods_that_keep_apart(
 
 def test_agrees_on_recreate() -> None:
     assert agree(web(1, 0, 1, apart=False, strategy="Recreate"), 1, 1) == (True, True)
+
+
+def test_agrees_that_controllers_which_lag_take_a_pod_too_many() -> None:
+    """Why `controllers/prompt` is assumed: without it the Deployment trusts counts that are out of date."""
+    assert agree(web(3, 1, 0, apart=False), 1, 0, prompt=False) == (True, False)

@@ -90,6 +90,13 @@ def test_the_second_build_runs_nothing_and_gives_the_same_image(bench: Bench) ->
     assert sum(line.endswith(" cached") for line in bench.lines) == 2
 
 
+def test_equal_files_give_equal_images_in_another_store_at_another_time(bench: Bench, tmp_path: Path) -> None:
+    first = bench.build("FROM scratch\nCOPY busybox /bin/\nWORKDIR /srv\n")
+    (bench.context / "busybox").touch()
+    bench.store = image.Store(tmp_path / "other")
+    assert bench.build("FROM scratch\nCOPY busybox /bin/\nWORKDIR /srv\n").digest == first.digest
+
+
 def test_a_build_argument_is_part_of_what_a_command_depends_on(bench: Bench) -> None:
     text = "ARG GLOBAL=g\n" + BUSYBOX + "ARG GLOBAL\nARG V=1\nRUN echo $V $GLOBAL > /v\n"
     assert bench.content(bench.build(text), "v") == "1 g\n"
@@ -167,10 +174,10 @@ def test_what_describes_the_image(bench: Bench) -> None:
 
 
 def test_a_command_that_fails_is_shown_with_its_place_and_its_last_words(bench: Bench) -> None:
-    message = bench.fails(BUSYBOX + "WORKDIR /srv\nRUN echo first && \\\n  echo last words >&2 && exit 3\n")
+    message = bench.fails(BUSYBOX + "WORKDIR /srv\nRUN echo first >&2 && \\\n  echo last words >&2 && exit 3\n")
     assert message == (
         "Dockerfile:5: RUN ended with code 3; the command, to try it by hand in the image so far:\n"
-        "  cd /srv && /bin/sh -c 'echo first &&   echo last words >&2 && exit 3'\n"
+        "  cd /srv && /bin/sh -c 'echo first >&2 &&   echo last words >&2 && exit 3'\n"
         "  | first\n"
         "  | last words"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seatrial.image import BuildError, dockerfile, ignore
 
@@ -134,3 +136,22 @@ def test_dockerignore(rules: str, ignored: list[str], seen: list[str]) -> None:
 def test_a_lone_exclamation_mark_is_refused() -> None:
     with pytest.raises(BuildError, match=r"\.dockerignore:2: a lone '!'"):
         ignore.parse("a\n!\n")
+
+
+PIECES = st.sampled_from(
+    ["FROM scratch", "RUN", "COPY", "ENV", " ", "\n", "\\", "\\\n", "<<A", "A", "--from=", "--", "$", "${", "}", ":-",
+     "#", "%%", "/", "'", '"', "[", '"]', "x", "=", "\t", "`", "# escape=`\n", "**", "!", "é"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for read in (dockerfile.parse, ignore.parse):
+        try:
+            read(text)
+        except BuildError as error:
+            assert "file:" in str(error) or "ignore:" in str(error)  # noqa: PT017 - either outcome is right
+    try:
+        dockerfile.expand_words(text, VALUES)
+    except ValueError as error:
+        assert str(error)  # noqa: PT017 - either outcome is right

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,30 +59,69 @@ def run(args: argparse.Namespace) -> int:
 
         print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
-        print(text(report))
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
+        print(text(report, width=width, colour=colour))
     return report.exit_code
 
 
-def text(report: Report) -> str:
-    """The report for people: what is refuted first, with its story; what is proved in a line each."""
+def text(report: Report, *, width: int = 0, colour: bool = False) -> str:
+    """The report for people: what is refuted first, with its story; what is proved in a line each.
+
+    Long lines are folded to `width` columns (0: not at all), assumptions are cut to one line each.
+    """
     lines: list[str] = []
     ranks = {"refuted": 0, "unknown": 1, "proved": 2}
     for verdict in sorted(report.verdicts, key=lambda verdict: ranks[verdict.verdict.value]):
-        lines += _verdict(verdict)
-    lines += ["", "assuming"] + [f"  {a.name}: {a.text}" for a in report.assumptions] if report.assumptions else []
+        lines += _verdict(verdict, width, colour)
+    if report.assumptions:
+        lines += ["", "assuming"]
+        longest = max(len(a.name) for a in report.assumptions)
+        lines += [_cut(f"  {a.name:<{longest}}  {a.text}", width) for a in report.assumptions]
     return "\n".join(lines)
 
 
-def _verdict(verdict: Verdict) -> list[str]:
+def _verdict(verdict: Verdict, width: int, colour: bool) -> list[str]:
     mark = {"proved": "✓", "refuted": "✗", "unknown": "?"}[verdict.verdict.value]
     covered = f" ({verdict.covered.states} states)" if verdict.covered else ""
-    lines = [f"{mark} {verdict.property}  {verdict.subject}: {verdict.message}{covered}"]
+    lines = _fold(f"{mark} {verdict.property}  {verdict.subject}: ", verdict.message + covered, width, indent=4)
+    if colour:
+        shade = {"proved": 32, "refuted": 31, "unknown": 33}[verdict.verdict.value]
+        head = f"{mark} {verdict.property}"
+        lines[0] = f"\x1b[{shade}m{head}\x1b[0m{lines[0].removeprefix(head)}"
     lines += [f"    {place}  {place.path}" for place in verdict.places]
-    width = max((len(step.actor) for step in verdict.trace), default=0)
+    longest = max((len(step.actor) for step in verdict.trace), default=0)
     for number, step in enumerate(verdict.trace):
         back = "↻" if number == verdict.loop else " "
-        lines.append(f"  {back}{number + 1:>3}. {step.actor:<{width}}  {step.action}")
+        lines += _fold(f"  {back}{number + 1:>3}. {step.actor:<{longest}}  ", step.action, width)
     for repair in verdict.repairs:
-        edits = " and ".join(f"{edit.path}: {edit.to} ({edit.file}:{edit.line})" for edit in repair.edits)
-        lines.append(f"    repair ({repair.verdict.value}): {edits}")
+        edits = [f"{edit.path}: {_shown(edit.to)} ({edit.file}:{edit.line})" for edit in repair.edits]
+        lines += _fold(f"    repair ({repair.verdict.value}): ", " and ".join(edits), width, indent=8)
     return lines
+
+
+def _shown(value: object) -> str:
+    """A value as it is written into the file."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _fold(start: str, rest: str, width: int, indent: int | None = None) -> list[str]:
+    """`start` and `rest`, folded between words; further lines stand under `rest` or at `indent`."""
+    if not width or len(start) + len(rest) <= width:
+        return [start + rest]
+    margin = " " * (len(start) if indent is None else indent)
+    if len(margin) > width // 2:
+        margin = " " * 8
+    return textwrap.wrap(
+        start + rest,
+        width=max(width, len(margin) + 20),
+        subsequent_indent=margin,
+        drop_whitespace=True,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _cut(line: str, width: int) -> str:
+    return line if not width or len(line) <= width else line[: max(1, width - 1)] + "…"

@@ -270,7 +270,7 @@ class _Build:
         except ImageError as error:
             raise instruction.wrong(
                 error.message,
-                hint=f"{error.hint}; nothing is fetched from registries: `seatrial build` and `seatrial image import` add more",
+                hint=f"{error.hint}; `seatrial build` and `seatrial image import` add more, no registry is asked",
             ) from error
         return image
 

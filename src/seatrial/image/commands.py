@@ -1,7 +1,8 @@
 """A command run in a root file system while an image is built: one runc container that is gone afterwards.
 
 It shares the machine's network unless told otherwise, sees the machine's resolv.conf, and has the capabilities that
-Docker gives by default. What had to be created only to mount something leaves no trace in the layer.
+Docker gives by default. runc hands its output and its errors on through two pipes, so that lines of the one can
+overtake lines of the other. What had to be created only to mount something leaves no trace in the layer.
 """
 
 from __future__ import annotations

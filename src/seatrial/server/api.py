@@ -624,6 +624,7 @@ class Api:
         raise errors.failure(500, "InternalError", f"no free address is left in {self._network} for a Service")
 
     def _validate(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> None:
+        """Raises 422. What a status lacks is zero, as in upstream's decoding: a new object's status is empty."""
         causes = [
             Cause(
                 "FieldValueRequired" if item.kind == "required" else "FieldValueInvalid",
@@ -632,6 +633,7 @@ class Api:
             )
             for item in schemas.validate(raw, schemas.load(self.version))
             if item.kind not in ("unknown", "duplicate", "type")
+            and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
         causes += _template_causes(resource.kind, raw)
         if before is not None:

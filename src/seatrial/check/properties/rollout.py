@@ -4,7 +4,9 @@ converges: every fair run ends with all replicas of the newest template availabl
 available: after the install, no reachable state has fewer available pods than replicas - maxUnavailable.
 
 Each Deployment is explored by itself; the other workloads' pods stand where the scheduler puts them (`others/steady`).
-Fields in conflict are those whose change alone cures; each such change is a repair that was checked the same way.
+Fields in conflict are those whose change cures. Such a change is offered as a repair only if, with it, both properties
+hold for every Deployment and every pod fits. A Deployment without replicas has nothing to roll out; a paused one is
+explored like any other, and its install never ends.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, cast
 import msgspec
 
 from seatrial.check import explore, machines, story
-from seatrial.check.properties import Question
+from seatrial.check.properties import Question, schedule
 from seatrial.check.system import Entry, Path, Place
 from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
 from seatrial.check.world import State, World, available, rolled
@@ -60,8 +62,17 @@ class Exploration:
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for entry in question.system.of("Deployment"):
-        if isinstance(entry.typed, Deployment) and machines.replicas(entry.typed) > 0 and not entry.typed.spec.paused:
+        if not isinstance(entry.typed, Deployment):
+            continue
+        if machines.replicas(entry.typed) > 0:
             verdicts += _deployment(question, entry, entry.typed, wanted)
+        else:
+            message = "it asks for no pods (replicas: 0), so there is nothing to roll out"
+            verdicts += [
+                Verdict(property=name, subject=str(entry.key), verdict=Answer.PROVED, message=message, method="lookup")
+                for name in (CONVERGES, AVAILABLE)
+                if name in wanted
+            ]
     return verdicts
 
 
@@ -126,11 +137,16 @@ def _converges(question: Question, entry: Entry, deployment: Deployment, found: 
     told = story.tell(found.world, found.graph, found.endless.entry, found.endless)
     after = rolled(cast(Deployment, found.world.objects[found.graph.states[found.endless.entry][0]]))
     repairs, places = _repairs(question, entry, deployment)
+    reason = told.reason
+    if deployment.spec.paused:
+        reason = f"it is paused, and a paused Deployment creates no ReplicaSet; {reason}"
+    if repairs:
+        reason += f". Each repair was checked again for {CONVERGES}, {AVAILABLE} and {schedule.NAME}"
     what = "the first install works, but the next rollout never ends" if after else "the install never ends"
     return msgspec.structs.replace(
         base,
         verdict=Answer.REFUTED,
-        message=f"{what}: {told.reason}",
+        message=f"{what}: {reason}",
         places=places or (entry.place("spec"),),
         trace=told.steps,
         loop=told.loop,
@@ -170,11 +186,7 @@ def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[
     repairs: list[Repair] = []
     places: dict[str, Place] = {}
     for candidate in _candidates(entry, deployment):
-        nodes = question.nodes
-        if candidate.extra_node:
-            nodes = (*nodes, _one_more(nodes))
-        tried = run(world(question, candidate.deployment, nodes), question.max_states // 4)
-        if not tried.graph.complete or tried.endless is not None or not tried.ends:
+        if not _holds(_repaired(question, entry, candidate)):
             continue
         edits = []
         for path, value in candidate.edits:
@@ -189,8 +201,37 @@ def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[
     return tuple(repairs), tuple(places.values())
 
 
+def _repaired(question: Question, entry: Entry, candidate: Candidate) -> Question:
+    """The question about the system with the change made. Inferred machines are inferred again, as they will be."""
+    entries = tuple(
+        replace(other, typed=candidate.deployment) if other is entry else other for other in question.system.entries
+    )
+    system = replace(question.system, entries=entries)
+    nodes = machines.inventory(system)[0]
+    if candidate.extra_node:
+        nodes = (*question.nodes, _one_more(question.nodes))
+    return replace(question, system=system, nodes=nodes, max_states=question.max_states // 4)
+
+
+def _holds(question: Question) -> bool:
+    """Whether every pod fits and every Deployment's rollout converges and stays available, with room in the budget."""
+    if machines.place(question.system, question.nodes)[1]:
+        return False
+    for deployment in question.system.all(Deployment):
+        if machines.replicas(deployment) == 0:
+            continue
+        found = run(world(question, deployment, question.nodes), question.max_states)
+        if not (found.graph.complete and found.endless is None and found.short is None and found.ends):
+            return False
+    return True
+
+
 def _candidates(entry: Entry, deployment: Deployment) -> Iterator[Candidate]:
     spec = deployment.spec
+    if spec.paused:
+        resumed = msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, paused=False))
+        yield Candidate(((("spec", "paused"), False),), resumed)
+        return
     rolling = spec.strategy.rolling_update
     at: Path = ("spec", "strategy", "rollingUpdate")
     if rolling is not None:

@@ -56,6 +56,11 @@ class Machine:
         return self.state / "pods"
 
     @property
+    def builds(self) -> Path:
+        """Where an image build that was killed may have left a mount."""
+        return self.state / "images" / "tmp"
+
+    @property
     def run(self) -> Path:
         return self.state / "run"
 
@@ -177,7 +182,7 @@ def cleanup(state: Path) -> None:
     """
     machine = Machine(state.absolute())
     _kill(machine)
-    for target in (*mounts.below(machine.pods), *mounts.below(machine.run)):
+    for target in (*mounts.below(machine.pods), *mounts.below(machine.run), *mounts.below(machine.builds)):
         mounts.unmount(target)
     for link in _links(machine.bridge):
         run_now(("ip", "link", "delete", link), check=False)
