@@ -75,15 +75,17 @@ def _import(store: Store, arguments: argparse.Namespace) -> int:
     if (arguments.path is None) == (arguments.rootfs is None):
         return _fail("give either PATH or --rootfs TAR", code=2)
     if arguments.path is not None:
-        names = oci.import_archive(store, arguments.path, arguments.tag)
+        with store.writing():
+            names = oci.import_archive(store, arguments.path, arguments.tag)
     elif arguments.tag is None:
         return _fail("a root file system has no name of its own; give it one: --tag NAME", code=2)
     else:
         if arguments.rootfs == "-":
-            oci.import_rootfs(store, sys.stdin.buffer, arguments.tag)
+            with store.writing():
+                oci.import_rootfs(store, sys.stdin.buffer, arguments.tag)
         else:
             try:
-                with Path(arguments.rootfs).open("rb") as tar:
+                with Path(arguments.rootfs).open("rb") as tar, store.writing():
                     oci.import_rootfs(store, tar, arguments.tag)
             except OSError as error:
                 return _fail(f"{arguments.rootfs}: {error.strerror}")
