@@ -13,12 +13,12 @@ from seatrial.check.verdicts import Assumption, Report, Verdict
 NAMES = (references.NAME, schema.NAME, schedule.NAME, rollout.CONVERGES, rollout.AVAILABLE)
 TEXTS = {
     "nodes/fail=0": "no node fails",
-    "containers/healthy": "every container starts, passes its probes and stays up",
-    "controllers/prompt": "a ReplicaSet's status is up to date before the next container starts or stops",
-    "others/steady": "other workloads are installed and do not roll out at the same time",
-    "controllers/fresh": "controllers act on the current state, not on a cache that lags",
-    "rollout/template-change": "one rollout follows the install: a new template that needs what the old one needs",
-    "ties/sampled": "among more than four different pods a controller's ties were tried in 24 orders, not all",
+    "containers/healthy": "every container starts, passes its probes, stays up",
+    "controllers/prompt": "ReplicaSets report before the next container moves",
+    "others/steady": "other workloads are installed and do not roll out",
+    "controllers/fresh": "controllers see the current state, no lagging cache",
+    "rollout/template-change": "one rollout follows, to a template of the same needs",
+    "ties/sampled": "ties of over four different pods: 24 orders tried",
     "order/as-written": "the pods are scheduled in the order of the files",
 }
 

@@ -96,7 +96,8 @@ def _verdict(verdict: Verdict, width: int, colour: bool) -> list[str]:
         lines += _fold(f"  {back}{number + 1:>3}. {step.actor:<{longest}}  ", step.action, width)
     for repair in verdict.repairs:
         edits = [f"{edit.path}: {_shown(edit.to)} ({edit.file}:{edit.line})" for edit in repair.edits]
-        lines += _fold(f"    repair ({repair.verdict.value}): ", " and ".join(edits), width, indent=8)
+        how = "proved" if repair.verdict.value == "proved" else "cures this; what else is refuted stays so"
+        lines += _fold(f"    repair ({how}): ", " and ".join(edits), width, indent=8)
     return lines
 
 

@@ -4,9 +4,9 @@ converges: every fair run ends with all replicas of the newest template availabl
 available: after the install, no reachable state has fewer available pods than replicas - maxUnavailable.
 
 Each Deployment is explored by itself; the other workloads' pods stand where the scheduler puts them (`others/steady`).
-Fields in conflict are those whose change cures. Such a change is offered as a repair only if, with it, both properties
-hold for every Deployment and every pod fits. A Deployment without replicas has nothing to roll out; a paused one is
-explored like any other, and its install never ends.
+Fields in conflict are those whose change cures. Such a change is a proved repair only if, with it, both properties hold
+for every Deployment and every pod fits; one after which only what was refuted before is still refuted says so.
+A Deployment without replicas has nothing to roll out; a paused one is explored like any other: its install never ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from seatrial.check.system import Entry, Path, Place
 from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
 from seatrial.check.world import State, World, available, rolled
 from seatrial.control import CONTROLLERS
-from seatrial.kube.objects import Deployment, Node, Pod, to_wire
+from seatrial.kube.objects import Deployment, Node, Pod, canonical, to_wire
 
 CONVERGES = "rollout/converges"
 AVAILABLE = "rollout/available"
@@ -57,6 +57,10 @@ class Exploration:
     """How many states lie after the user's change: a proof about none of them would be empty."""
     ends: int
     """How many states have the new template everywhere."""
+
+    @property
+    def holds(self) -> bool:
+        return self.graph.complete and self.endless is None and self.short is None and self.ends > 0
 
 
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
@@ -105,6 +109,7 @@ def run(model: World, max_states: int) -> Exploration:
 
 def _deployment(question: Question, entry: Entry, deployment: Deployment, wanted: frozenset[str]) -> list[Verdict]:
     found = run(world(question, deployment, question.nodes), question.max_states)
+    question.outcomes[_asked(found.world)] = found.holds
     assumptions = (question.machines.name, *ASSUMED, *(("ties/sampled",) if found.world.sampled_ties else ()))
     covered = Covered(len(found.graph.edges), found.graph.transitions)
     base = Verdict(
@@ -141,7 +146,7 @@ def _converges(question: Question, entry: Entry, deployment: Deployment, found: 
     if deployment.spec.paused:
         reason = f"it is paused, and a paused Deployment creates no ReplicaSet; {reason}"
     if repairs:
-        reason += f". Each repair was checked again for {CONVERGES}, {AVAILABLE} and {schedule.NAME}"
+        reason = f"{reason.rstrip('.')}. Each repair was checked again for {CONVERGES}, {AVAILABLE} and {schedule.NAME}"
     what = "the first install works, but the next rollout never ends" if after else "the install never ends"
     return msgspec.structs.replace(
         base,
@@ -186,7 +191,8 @@ def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[
     repairs: list[Repair] = []
     places: dict[str, Place] = {}
     for candidate in _candidates(entry, deployment):
-        if not _holds(_repaired(question, entry, candidate)):
+        failing = _failing(_repaired(question, entry, candidate))
+        if failing and (str(entry.key) in failing or not failing <= _failing(question)):
             continue
         edits = []
         for path, value in candidate.edits:
@@ -197,7 +203,7 @@ def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[
                 place = replace(place, path="(one more Node)")
             edits.append(Edit(place.file, place.line, place.path, value))
             places.setdefault(place.path, place)
-        repairs.append(Repair(tuple(edits), Answer.PROVED))
+        repairs.append(Repair(tuple(edits), Answer.REFUTED if failing else Answer.PROVED))
     return tuple(repairs), tuple(places.values())
 
 
@@ -213,17 +219,29 @@ def _repaired(question: Question, entry: Entry, candidate: Candidate) -> Questio
     return replace(question, system=system, nodes=nodes, max_states=question.max_states // 4)
 
 
-def _holds(question: Question) -> bool:
-    """Whether every pod fits and every Deployment's rollout converges and stays available, with room in the budget."""
-    if machines.place(question.system, question.nodes)[1]:
-        return False
+def _failing(question: Question) -> frozenset[str]:
+    """The Deployments whose rollout is not shown to converge and stay available, and those whose pods do not fit."""
+    failing = {f"{misfit.owner} does not fit" for misfit in machines.place(question.system, question.nodes)[1]}
     for deployment in question.system.all(Deployment):
-        if machines.replicas(deployment) == 0:
-            continue
-        found = run(world(question, deployment, question.nodes), question.max_states)
-        if not (found.graph.complete and found.endless is None and found.short is None and found.ends):
-            return False
-    return True
+        if machines.replicas(deployment) > 0 and not _holds(question, deployment):
+            failing.add(str(deployment.key))
+    return frozenset(failing)
+
+
+def _holds(question: Question, deployment: Deployment) -> bool:
+    model = world(question, deployment, question.nodes)
+    key = _asked(model)
+    found = question.outcomes.get(key)
+    if found is None:
+        found = question.outcomes[key] = run(model, question.max_states).holds
+    return found
+
+
+def _asked(model: World) -> tuple[bytes, ...]:
+    """What a world is about: two worlds with the same have the same answers."""
+    nodes = b"\n".join(canonical(node) for node in model.nodes)
+    named = " ".join(sorted(model.named_nodes)).encode()
+    return (canonical(model.deployment), nodes, named, *sorted(canonical(pod) for pod in model.others))
 
 
 def _candidates(entry: Entry, deployment: Deployment) -> Iterator[Candidate]:

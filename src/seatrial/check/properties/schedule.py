@@ -13,7 +13,7 @@ def check(question: Question) -> list[Verdict]:
     bound, misfits = machines.place(question.system, question.nodes)
     assumptions = (question.machines.name, "order/as-written")
     if not misfits:
-        message = f"all {len(bound)} pods find a place on {len(question.nodes)} nodes"
+        message = f"all {len(bound)} pods find a place on {len(question.nodes)} node{'s' * (len(question.nodes) > 1)}"
         return [
             Verdict(
                 property=NAME,

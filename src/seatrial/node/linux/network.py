@@ -58,7 +58,7 @@ class Network:
         if _link_exists(link):
             await run(("ip", "link", "delete", link))
         outside = (
-            f"link add {link} type veth peer name eth0 netns {namespace}\n"
+            f"link add {link} type veth peer name eth0 address {_mac(ip)} netns {namespace}\n"
             f"link set {link} master {bridge}\n"
             f"link set {link} type bridge_slave hairpin on\n"
             f"link set {link} up\n"
@@ -79,6 +79,11 @@ class Network:
         """The name of the outer end of a pod's veth pair: 15 characters, all that Linux allows."""
         third, fourth = ip.split(".")[2:]
         return f"{self.machine.bridge}-{int(third):02x}{int(fourth):02x}"
+
+
+def _mac(ip: str) -> str:
+    """A pod's Ethernet address follows from its IP, so that who knew the IP's last owner finds the next one."""
+    return ":".join(["02", "00", *(f"{int(part):02x}" for part in ip.split("."))])
 
 
 def _link_exists(name: str) -> bool:

@@ -1,0 +1,229 @@
+"""`python -m seatrial check` as people run it: small systems, each wrong in one way, and what is said about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seatrial.check.system import Place
+from seatrial.check.verdicts import Answer, Assumption, Repair, Report, Step, Verdict
+from seatrial.cli import check
+
+WEB = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 2
+  selector:
+    matchLabels:
+      app: web
+  template:
+    metadata:
+      labels:
+        app: web
+    spec:
+      containers:
+        - name: web
+          image: web:1
+"""
+NODE = """\
+apiVersion: v1
+kind: Node
+metadata:
+  name: small
+status:
+  allocatable:
+    cpu: "1"
+    memory: 1Gi
+    pods: "10"
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def seatrial(*words: str, stdin: str = "", within: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    command = [sys.executable, "-m", "seatrial", "check", *words]
+    return subprocess.run(
+        [*within, *command], input=stdin, capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def verdicts(text: str, only: str, code: int) -> list[dict[str, Any]]:
+    """The verdicts on the system that `text` describes, read from standard input."""
+    done = seatrial("-", "--only", only, "--output", "json", stdin=text)
+    assert (done.returncode, done.stderr) == (code, "")
+    report: dict[str, Any] = json.loads(done.stdout)
+    return list(report["verdicts"])
+
+
+def refuted(text: str, only: str) -> tuple[str, str, str]:
+    """Place, path and message of the one thing that is wrong."""
+    (found,) = verdicts(text, only, 1)
+    assert (found["property"], found["verdict"]) == (only, "refuted")
+    (place,) = found["places"]
+    return f"{place['file']}:{place['line']}", place["path"], found["message"]
+
+
+def test_a_volume_of_a_config_map_that_is_not_there() -> None:
+    volumes = "      volumes:\n        - name: settings\n          configMap:\n            name: setings\n"
+    settings = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n"
+    place, path, message = refuted(WEB + volumes + settings, "references/exist")
+    assert (place, path) == ("-:21", "spec.template.spec.volumes[0].configMap.name")
+    assert message == (
+        "there is no ConfigMap 'setings' in namespace default (there is settings); the containers cannot start"
+    )
+
+
+def test_a_service_account_that_is_not_there() -> None:
+    place, path, message = refuted(WEB + "      serviceAccountName: robot\n", "references/exist")
+    assert (place, path) == ("-:18", "spec.template.spec.serviceAccountName")
+    assert message == "there is no ServiceAccount 'robot'; the pods cannot be created"
+
+
+def test_a_field_that_the_schema_does_not_have() -> None:
+    place, path, message = refuted(WEB.replace("  replicas: 2", "  replica: 2"), "schema/valid")
+    assert (place, path) == ("-:6", "spec.replica")
+    assert "replica" in message
+
+
+def test_a_pod_that_fits_no_node() -> None:
+    resources = '          resources:\n            requests:\n              cpu: "600m"\n'
+    place, path, message = refuted(WEB + resources + "---\n" + NODE, "schedule/fits")
+    assert (place, path) == ("-:6", "spec.replicas")
+    assert message.startswith("pod 2 finds no node: 0/1 nodes are available: 1 Insufficient cpu.")
+
+
+def test_recreate_takes_all_pods_away_and_promises_none() -> None:
+    text = WEB.replace("  replicas: 2", "  strategy:\n    type: Recreate\n  replicas: 2")
+    found = {verdict["property"]: verdict for verdict in verdicts(text, "rollout/*", 0)}
+    assert found["rollout/available"]["message"].startswith("at least 0 of 2 pods")
+    assert found["rollout/converges"]["covered"]["states"] == 33
+
+
+def test_a_paused_deployment_never_installs_and_resuming_it_is_the_repair() -> None:
+    converges, available = verdicts(WEB.replace("  replicas: 2", "  paused: true"), "rollout/*", 1)
+    assert converges["verdict"] == "refuted"
+    assert converges["message"].startswith("the install never ends: it is paused")
+    assert [(edit["path"], edit["to"]) for edit in converges["repairs"][0]["edits"]] == [("spec.paused", False)]
+    assert available["verdict"] == "unknown"
+
+
+def test_a_deployment_of_no_pods_says_that_there_is_nothing_to_roll_out() -> None:
+    found = verdicts(WEB.replace("replicas: 2", "replicas: 0"), "rollout/*", 0)
+    assert [verdict["verdict"] for verdict in found] == ["proved", "proved"]
+    assert all("nothing to roll out" in verdict["message"] for verdict in found)
+
+
+def test_only_what_is_asked_for_is_answered() -> None:
+    found = verdicts(WEB, "schema/*, rollout/available", 0)
+    assert [verdict["property"] for verdict in found] == ["schema/valid", "rollout/available"]
+
+
+def test_a_system_that_stands_is_proved_on_files_and_on_standard_input(here: Path) -> None:
+    (here / "web.yaml").write_text(WEB)
+    from_file, from_stdin = seatrial("web.yaml"), seatrial("-", stdin=WEB)
+    assert (from_file.returncode, from_stdin.returncode) == (0, 0)
+    assert from_file.stdout == from_stdin.stdout
+    assert "\x1b" not in from_file.stdout
+
+
+def test_what_is_unknown_has_its_own_exit_code() -> None:
+    (found,) = verdicts(WEB.replace("  replicas: 2", "  paused: true"), "rollout/available", 2)
+    assert found["verdict"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing.yaml"], "no such file"),
+        (["broken.yaml"], "broken.yaml:2: "),
+        (["closed.yaml"], "is a broken link"),
+        (["empty"], "no Kubernetes objects in empty"),
+        (["web.yaml", "--only", "rolout/*"], "no property matches rolout/*; there is references/exist"),
+        (["web.yaml", "--kubernetes", "1.2"], "no Kubernetes 1.2 here; there is 1.25"),
+    ],
+)
+def test_what_cannot_be_answered_is_told_and_exits_with_3(here: Path, words: list[str], message: str) -> None:
+    (here / "web.yaml").write_text(WEB)
+    (here / "broken.yaml").write_text("a: [1\n")
+    (here / "empty").mkdir()
+    os.mkfifo(here / "closed.yaml")
+    done = seatrial(*words)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert message in done.stderr
+
+
+def test_a_file_that_may_not_be_read(here: Path) -> None:
+    (here / "web.yaml").write_text(WEB)
+    (here / "web.yaml").chmod(0)
+    without_privilege = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    done = seatrial("web.yaml", within=without_privilege)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be read: Permission denied" in done.stderr
+
+
+def test_text_for_a_terminal_is_folded_and_coloured() -> None:
+    waiting = "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules. " * 3
+    verdict = Verdict(
+        property="rollout/converges",
+        subject="Deployment default/web",
+        verdict=Answer.REFUTED,
+        message=waiting.strip(),
+        places=(Place("web.yaml", 9, 3, "spec.replicas"),),
+        trace=(Step("User", "installs web"), Step("Scheduler", waiting.strip())),
+        repairs=(Repair((), Answer.PROVED),),
+        method="exploration",
+    )
+    assumption = Assumption("nodes/fail=0", "default", "no node fails " * 20)
+    report = Report(kubernetes="1.37", verdicts=(verdict,), assumptions=(assumption,))
+    plain = check.text(report, width=80).splitlines()
+    assert all(len(line) <= 80 for line in plain)
+    assert plain[-1].startswith("  nodes/fail=0  no node fails")
+    assert plain[-1].endswith("…")
+    assert [line for line in plain if "Scheduler  0/3" in line]
+    assert " ".join(" ".join(plain).split()).count(waiting.strip()) == 2
+    coloured = check.text(report, width=80, colour=True).splitlines()
+    assert coloured[0].startswith("\x1b[31m✗ rollout/converges\x1b[0m  Deployment default/web: ")
+    assert coloured[1:] == plain[1:]
+
+
+APART = """\
+      affinity:
+        podAntiAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            - topologyKey: kubernetes.io/hostname
+              labelSelector:
+                matchLabels:
+                  app: web
+"""
+
+
+def test_a_repair_that_leaves_another_deployment_refuted_does_not_say_proved() -> None:
+    web = WEB.replace("replicas: 2", "replicas: 1") + APART
+    both = f"{web}---\n{web.replace('web', 'shop')}---\n{NODE}"
+    for found in verdicts(both, "rollout/converges", 1):
+        assert found["repairs"]
+        assert {repair["verdict"] for repair in found["repairs"][:1]} == {"refuted"}
+
+
+def test_no_repair_is_offered_after_which_pods_do_not_fit() -> None:
+    """Three replicas that keep apart on one node: neither another bound nor one replica or node more or less helps."""
+    text = f"{WEB.replace('replicas: 2', 'replicas: 3')}{APART}---\n{NODE}"
+    (found,) = verdicts(text, "rollout/converges", 1)
+    assert [edit["path"].rpartition(".")[2] for repair in found["repairs"] for edit in repair["edits"]] == [
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert "checked again for rollout/converges, rollout/available and schedule/fits" in found["message"]
