@@ -7,6 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from seatrial.image import ImageError
+from seatrial.image import overlay as image_overlay
+
 MS_BIND = 0x1000
 MNT_DETACH = 2
 
@@ -25,10 +28,10 @@ def overlay(layers: Sequence[Path], upper: Path, work: Path, target: Path) -> No
     """Mount `layers` (lowest first) with a writable `upper` at `target`."""
     for directory in (upper, work):
         directory.mkdir(parents=True, exist_ok=True)
-    lower = ":".join(str(layer) for layer in reversed(layers))
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    if len(options) > 4000:
-        raise OSError(f"{len(layers)} layers do not fit into one page of mount options; use a shorter state directory")
+    try:
+        options = image_overlay.options(layers, upper, work)
+    except ImageError as error:
+        raise OSError(str(error)) from error
     mount("overlay", target, "overlay", 0, options)
 
 
