@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from seatrial.node.linux import Machine as NodeMachine
 from tests.machines import Machine
 
 pytestmark = pytest.mark.privileged
@@ -45,26 +46,27 @@ def servers(machine: Machine) -> set[str]:
 
 def taken(machine: Machine) -> dict[str, list[str]]:
     """What this test's cluster could have put into the machine."""
+    own = NodeMachine(machine.state)
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
     return {
-        "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
-        "tables": tables.stdout.splitlines(),
+        "links": sorted(path.name for path in Path("/sys/class/net").glob(f"{own.bridge}*")),
+        "tables": [line for line in tables.stdout.splitlines() if own.table in line],
         "mounts": [
             line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(machine.state) in line
         ],
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/seatrial-*")),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob(f"**{own.cgroup}")),
     }
 
 
 def test_a_system_serves_through_its_service_and_down_leaves_nothing(machine: Machine) -> None:
-    before = taken(machine)
     machine.seatrial("up", str(machine.manifests), "--nodes", "2")
     assert page(machine) == "aboard\n"
     assert len(servers(machine)) == 3
+    assert all(taken(machine).values()), taken(machine)
     nodes = machine.kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}").split()
     assert set(nodes) == {"node-1", "node-2"}
     machine.seatrial("down")
-    assert taken(machine) == before
+    assert not any(taken(machine).values()), taken(machine)
     assert servers(machine) == set()
     assert {path.name for path in machine.state.iterdir()} == {"images"}
 

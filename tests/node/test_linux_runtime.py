@@ -7,6 +7,7 @@ import base64
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,11 @@ from seatrial.node.linux import Image, LinuxRuntime, Machine, Network, addresses
 pytestmark = pytest.mark.privileged
 T = TypeVar("T", bound=Object)
 PATIENCE_S = 20.0
+
+
+def fetched(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return bytes(answer.read())
 
 
 class Objects:
@@ -274,10 +280,7 @@ def test_a_service_is_reached_by_address_and_by_name_from_the_host_from_pods_and
             await server.start(plan.gateway)
             try:
                 for url in (f"http://{cluster_ip}/", "http://127.0.0.1:31234/"):
-                    process = await asyncio.create_subprocess_exec(
-                        "curl", "-s", "-m", "5", url, stdout=asyncio.subprocess.PIPE
-                    )
-                    assert (await process.communicate())[0] == b"ok\n", url
+                    assert await asyncio.to_thread(fetched, url) == b"ok\n", url
                 ask = "wget -q -O - http://{}/"
                 assert await bench.sh(user, "user", ask.format(cluster_ip)) == "ok\n"
                 assert await bench.sh(web, "web", ask.format(cluster_ip)) == "ok\n"

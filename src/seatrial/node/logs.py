@@ -87,13 +87,17 @@ def rotate(path: Path) -> bool:
     return True
 
 
-def _lines(files: Iterable[Path], joiner: _Joiner) -> Iterator[LogLine]:
-    for file in files:
+def _lines(older: Iterable[Path], newest: BinaryIO | None, joiner: _Joiner) -> Iterator[LogLine]:
+    """Every line so far; `newest` is left where reading goes on."""
+    for file in older:
         with file.open("rb") as stream:
-            for raw in stream:
-                line = joiner.feed(raw)
-                if line is not None:
-                    yield line
+            yield from _joined(stream, joiner)
+    if newest is not None:
+        yield from _joined(newest, joiner)
+
+
+def _joined(stream: BinaryIO, joiner: _Joiner) -> Iterator[LogLine]:
+    return (line for raw in stream if (line := joiner.feed(raw)) is not None)
 
 
 def instant(text: str) -> datetime:
@@ -109,24 +113,22 @@ async def read(path: Path, options: LogOptions, running: Callable[[], bool] = la
     """Chunks of the log at `path`. With `follow` it ends when `running()` is false and everything has been read."""
     left = options.limit_bytes
     joiner = _Joiner()
-    files = rotated(path)
-    chosen: Iterable[LogLine] = (line for line in _lines(files, joiner) if _recent(line, options))
+    stream = _opened(path)
+    older = tuple(file for file in rotated(path) if file != path)
+    chosen: Iterable[LogLine] = (line for line in _lines(older, stream, joiner) if _recent(line, options))
     if options.tail_lines is not None:
         chosen = deque(chosen, maxlen=max(0, options.tail_lines))
-    for line in chosen:
-        chunk = _shown(line, options)
-        if left is not None:
-            chunk = chunk[:left]
-            left -= len(chunk)
-        yield chunk
-        if left == 0:
-            return
-    if not options.follow:
-        return
-    stream = _opened(path)
     try:
-        if stream is not None and files:
-            stream.seek(0, 2)
+        for line in chosen:
+            chunk = _shown(line, options)
+            if left is not None:
+                chunk = chunk[:left]
+                left -= len(chunk)
+            yield chunk
+            if left == 0:
+                return
+        if not options.follow:
+            return
         held = b""
         while True:
             alive = running()

@@ -26,7 +26,7 @@ from seatrial.kube import protobuf, tables
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.server import api as semantics
-from seatrial.server import bodies, discovery, errors
+from seatrial.server import bodies, discovery, errors, openapi_v2
 from seatrial.server.api import Api, DeleteOptions, Filter, LogQuery, Options
 from seatrial.server.errors import StatusError
 from seatrial.server.pki import ADMIN_GROUP, Pki
@@ -289,6 +289,8 @@ class Handler:
                 return Response(body=b"ok", content_type="text/plain; charset=utf-8")
             case ["version"]:
                 return self._json(discovery.version_info(self._api.version), request)
+            case ["openapi", "v2"]:
+                return Response(body=openapi_v2.document(self._api.version), content_type=openapi_v2.CONTENT_TYPE)
             case ["openapi", "v3", *rest]:
                 return self._openapi(request, "/".join(rest))
             case ["api"] | ["apis"]:

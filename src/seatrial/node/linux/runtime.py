@@ -190,7 +190,10 @@ class LinuxRuntime:
     ) -> AsyncIterator[bytes] | None:
         """The chosen part of a container's log, or None if it has never run."""
         path = self.log_path(uid, container, previous=previous)
-        return None if path is None else logs.read(path, options, lambda: self._running(uid, container) is not None)
+        if path is None:
+            return None
+        attempt = self._running(uid, container)
+        return logs.read(path, options, lambda: attempt is not None and self._is_running(uid, container, attempt))
 
     async def execute(self, uid: str, container: str, command: Sequence[str], timeout_s: float) -> tuple[int, bytes]:
         """Run a command in a running container: exit code and output."""
@@ -622,6 +625,10 @@ class LinuxRuntime:
         state = self._pods.get(uid)
         found = [each for each in state.containers if each.name == name] if state else []
         return found[-1] if found and found[-1].phase is ContainerPhase.RUNNING else None
+
+    def _is_running(self, uid: str, name: str, attempt: ContainerFact) -> bool:
+        now = self._running(uid, name)
+        return now is not None and now.attempt == attempt.attempt
 
     def _in(self, container_id: str) -> probes.Execute:
         return lambda command, timeout_s: self._runc.execute(container_id, command, timeout_s)
