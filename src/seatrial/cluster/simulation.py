@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from seatrial.cluster.clock import LeapingClock
 from seatrial.cluster.cluster import Cluster
 from seatrial.cluster.objects import Objects
+from seatrial.control.deployment import is_complete
+from seatrial.control.ownership import is_ready
 from seatrial.kube.objects import Deployment, Pod
 from seatrial.node.api import Change
 from seatrial.server.store import Store
@@ -61,14 +63,12 @@ def under_way(objects: Objects) -> bool:
 def _changing(pod: Pod) -> bool:
     if pod.metadata.deletion_timestamp is not None:
         return True
-    ready = any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
-    return bool(pod.spec.node_name) and not ready and pod.status.phase not in ("Succeeded", "Failed")
+    return bool(pod.spec.node_name) and not is_ready(pod) and pod.status.phase not in ("Succeeded", "Failed")
 
 
 def _rolling(deployment: Deployment) -> bool:
-    status, wanted = deployment.status, deployment.spec.replicas
+    status = deployment.status
     if status.observed_generation < deployment.metadata.generation:
         return True
     late = any(condition.reason == "ProgressDeadlineExceeded" for condition in status.conditions)
-    complete = status.updated_replicas == status.replicas == status.available_replicas == wanted
-    return not complete and not late and not deployment.spec.paused
+    return not late and not deployment.spec.paused and not is_complete(deployment, status)

@@ -259,7 +259,7 @@ class Rollout:
         for rs in old:
             if rs.metadata.name in shrunk:
                 self._scale(rs, shrunk[rs.metadata.name])
-        if not shrunk and self._is_complete(self.deployment.status):
+        if not shrunk and is_complete(self.deployment, self.deployment.status):
             self.clean_up()
 
     def recreate(self, pods: tuple[Pod, ...]) -> None:
@@ -277,7 +277,7 @@ class Rollout:
         new = self.new_set
         if new is not None and _size(new) != self.replicas:
             self._scale(new, self.replicas)
-        if self._is_complete(self.deployment.status):
+        if is_complete(self.deployment, self.deployment.status):
             self.clean_up()
 
     def _old_pods_run(self, pods: tuple[Pod, ...]) -> bool:
@@ -388,7 +388,7 @@ class Rollout:
         if done_before and status.replicas == status.updated_replicas:
             return status
         what = f'ReplicaSet "{self.new}"' if self.new else f'Deployment "{self.deployment.metadata.name}"'
-        if self._is_complete(status):
+        if is_complete(self.deployment, status):
             return self._set(
                 status,
                 self._make("Progressing", "True", "NewReplicaSetAvailable", f"{what} has successfully progressed."),
@@ -404,14 +404,6 @@ class Rollout:
                 self._make("Progressing", "False", "ProgressDeadlineExceeded", f"{what} has timed out progressing."),
             )
         return status
-
-    def _is_complete(self, status: DeploymentStatus) -> bool:
-        return (
-            status.updated_replicas == self.replicas
-            and status.replicas == self.replicas
-            and status.available_replicas == self.replicas
-            and status.observed_generation >= self.deployment.metadata.generation
-        )
 
     def _has_progressed(self, status: DeploymentStatus) -> bool:
         before = self.status_seen
@@ -438,7 +430,7 @@ class Rollout:
     def _look_again(self) -> None:
         """A rollout under way is looked at again one second after its deadline."""
         condition = next((c for c in self.status.conditions if c.type == "Progressing"), None)
-        if condition is None or self.deployment.spec.paused or self._is_complete(self.status):
+        if condition is None or self.deployment.spec.paused or is_complete(self.deployment, self.status):
             return
         if condition.reason not in {"ProgressDeadlineExceeded", "NewReplicaSetAvailable"}:
             deadline = self._deadline(condition)
@@ -583,6 +575,15 @@ def _view_of_pod(pod: Object) -> Object:
             owner_references=pod.metadata.owner_references,
         ),
         status=PodStatus(phase=pod.status.phase if finished else "Running"),
+    )
+
+
+def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
+    """Every replica is new and available and no old one is left (upstream's `DeploymentComplete`)."""
+    replicas = 1 if deployment.spec.replicas is None else deployment.spec.replicas
+    return (
+        status.updated_replicas == status.replicas == status.available_replicas == replicas
+        and status.observed_generation >= deployment.metadata.generation
     )
 
 

@@ -628,7 +628,7 @@ class Handler:
             limit_bytes=request.number("limitBytes"),
         )
         if self._api.logs is None:
-            raise errors.failure(503, "ServiceUnavailable", "this server has no nodes and so no logs")
+            raise errors.failure(503, "ServiceUnavailable", "no logs here: the nodes are simulated, or there are none")
         try:
             stream = self._api.logs.lines(pod, query)
         except LookupError as error:
