@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from seatrial.control.controller import Controller
 from seatrial.control.relations import observe
 from seatrial.control.writes import Bind, Create, Delete, Propagation, RecordEvent, Update, UpdateStatus, Write
-from seatrial.kube.objects import KINDS, Deployment, Key, Namespace, Object, Pod, ReplicaSet, Value, parse
+from seatrial.kube.objects import KINDS, Key, Namespace, Object, Pod, ReplicaSet, Value, parse
 from seatrial.kube.objects.pods import PodCondition, PodIP, PodStatus
 
 T = TypeVar("T", bound=Object)
@@ -163,7 +163,7 @@ class Harness:
 
 
 def _status_of(obj: Object) -> dict[str, Any]:
-    return {"status": obj.status} if isinstance(obj, Deployment | ReplicaSet | Pod | Namespace) else {}
+    return {"status": obj.status} if hasattr(obj, "status") else {}
 
 
 def _differing(before: Value, after: Value) -> set[str]:

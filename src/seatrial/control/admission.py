@@ -114,13 +114,15 @@ def _priority(spec: JsonObject) -> None:
 
 
 def _tolerations(spec: JsonObject) -> None:
+    if not isinstance(spec.setdefault("tolerations", []), list):
+        return
     present = list(_items(spec, "tolerations"))
     for taint in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(
             (each.get("key") or "") in (taint, "") and (each.get("effect") or "") in ("NoExecute", "")
             for each in present
         ):
-            spec.setdefault("tolerations", []).append(
+            spec["tolerations"].append(
                 {"effect": "NoExecute", "key": taint, "operator": "Exists", "tolerationSeconds": 300}
             )
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
-from seatrial.control.writes import Write
+from seatrial.control.writes import Refusal, Write
 from seatrial.kube.objects import Object
 
 T = TypeVar("T", bound=Object)
+
+NEWEST_MINOR: Final = 37
 
 
 class Relation(Enum):
@@ -28,6 +30,9 @@ class Relation(Enum):
     OWNER = "owner"  # an owner reference of the subject has their uid
     DEPENDENT = "dependent"  # any of their owner references has the subject's uid
     WITHIN = "within"  # the subject is the namespace they are in
+    NEIGHBOUR = "neighbour"  # in the subject's namespace
+    NAMESAKE = "namesake"  # of the subject's name, and in its namespace if it has one
+    HOSTED = "hosted"  # pods that run on the subject, a node
     ALL = "all"  # every object of the kind
 
 
@@ -35,22 +40,30 @@ class Relation(Enum):
 class Read:
     """One declared read. Several reads of one kind are seen as their union, without repetition.
 
-    `view` cuts an object down to what the decision looks at; a change outside the view wakes nobody.
+    `view` cuts an object down to what the decision looks at; a change outside the view wakes nobody. With `wakes` False
+    no change does: the controller looks when its time has come, as autoscalers do.
     """
 
     kind: type[Object]
     relation: Relation
     label: str = ""
     view: Callable[[Object], Object] | None = None
+    wakes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One observation: the subject, the objects read (each kind sorted by namespace and name), the time (UTC)."""
+    """One observation: the subject, the objects read (each kind sorted by namespace and name), the time (UTC).
+
+    `minor` is the Kubernetes version 1.x whose behaviour is asked for. `refused` is the write of the decision just
+    before this one that the API did not take; only controllers that hear refusals are told.
+    """
 
     subject: Object
     objects: Mapping[type[Object], tuple[Object, ...]]
     now: datetime
+    minor: int = NEWEST_MINOR
+    refused: Refusal | None = None
 
     def all(self, kind: type[T]) -> tuple[T, ...]:
         return cast("tuple[T, ...]", self.objects.get(kind, ()))
@@ -66,10 +79,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """`name` is upstream's component name (events' source); `actor` is how a trace calls it."""
+    """`name` is upstream's component name (events' source); `actor` is how a trace calls it.
+
+    A controller that `hears_refusals` is asked once more, with `Seen.refused`, after the API refused one of its writes:
+    it then says so (a condition, an event) and does not repeat the write. It is asked anew, without, after a back-off.
+    """
 
     name: str
     actor: str
     subject: type[Object]
     reads: tuple[Read, ...]
     reconcile: Callable[[Seen], Decision] = field(repr=False)
+    hears_refusals: bool = False

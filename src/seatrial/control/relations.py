@@ -13,7 +13,19 @@ import msgspec
 
 from seatrial.control.controller import Controller, Read, Relation, Seen
 from seatrial.kube import selectors
-from seatrial.kube.objects import Deployment, LabelSelector, Object, ReplicaSet, Service
+from seatrial.kube.objects import (
+    DaemonSet,
+    Deployment,
+    Job,
+    LabelSelector,
+    Object,
+    Pod,
+    PodDisruptionBudget,
+    ReplicaSet,
+    ReplicationController,
+    Service,
+    StatefulSet,
+)
 
 POD_TEMPLATE_HASH = "pod-template-hash"
 """The label by which a Deployment tells the pods of its ReplicaSets apart."""
@@ -44,6 +56,13 @@ def related(read: Read, subject: Object, obj: Object) -> bool:
             return any(owner.uid == subject.metadata.uid for owner in obj.metadata.owner_references)
         case Relation.WITHIN:
             return obj.metadata.namespace == subject.metadata.name
+        case Relation.NEIGHBOUR:
+            return obj.metadata.namespace == subject.metadata.namespace
+        case Relation.NAMESAKE:
+            same_place = not subject.metadata.namespace or obj.metadata.namespace == subject.metadata.namespace
+            return same_place and obj.metadata.name == subject.metadata.name
+        case Relation.HOSTED:
+            return isinstance(obj, Pod) and obj.spec.node_name == subject.metadata.name
 
 
 def observe(
@@ -61,10 +80,10 @@ def observe(
 
 
 def _selects(subject: Object, obj: Object, ignored: tuple[str, ...]) -> bool:
-    if isinstance(subject, Service):
+    if isinstance(subject, Service | ReplicationController):
         selector = subject.spec.selector
         return bool(selector) and selectors.matches_labels(selector, obj.metadata.labels)
-    if isinstance(subject, Deployment | ReplicaSet):
+    if isinstance(subject, Deployment | ReplicaSet | StatefulSet | DaemonSet | Job | PodDisruptionBudget):
         return selectors.matches(_without(subject.spec.selector, ignored), obj.metadata.labels)
     raise TypeError(f"a {subject.kind} has no selector; its controller cannot declare a selected read")
 

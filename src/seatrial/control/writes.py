@@ -77,6 +77,14 @@ class RecordEvent:
 Write = Create | Update | UpdateStatus | Delete | Bind | RecordEvent
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that the API refused, and its words."""
+
+    write: Write
+    message: str
+
+
 class ConflictError(Exception):
     """Raised by whoever executes a write whose precondition no longer holds: observe again and decide again."""
 

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from seatrial.kube.objects import config, events, nodes, pods, services, workloads
+from seatrial.kube.objects import (
+    access,
+    autoscaling,
+    batch,
+    config,
+    events,
+    nodes,
+    pods,
+    policy,
+    services,
+    storage,
+    workloads,
+)
+from seatrial.kube.objects.access import CertificateSigningRequest, ClusterRole, ServiceAccount
+from seatrial.kube.objects.autoscaling import HorizontalPodAutoscaler
 from seatrial.kube.objects.base import (
     JsonObject,
     Key,
@@ -14,17 +28,65 @@ from seatrial.kube.objects.base import (
     parse_as,
     to_wire,
 )
+from seatrial.kube.objects.batch import CronJob, Job
 from seatrial.kube.objects.config import ConfigMap, Namespace, Secret
 from seatrial.kube.objects.events import Event
 from seatrial.kube.objects.meta import LabelSelector, LabelSelectorRequirement
-from seatrial.kube.objects.nodes import Node, Taint
+from seatrial.kube.objects.nodes import Lease, Node, Taint
 from seatrial.kube.objects.pods import Container, ContainerStatus, Pod, PodSpec, PodStatus, PodTemplateSpec, Probe
-from seatrial.kube.objects.services import Endpoint, EndpointSlice, Service
-from seatrial.kube.objects.workloads import Deployment, ReplicaSet
+from seatrial.kube.objects.policy import LimitRange, PodDisruptionBudget, PriorityClass, ResourceQuota
+from seatrial.kube.objects.services import Endpoint, Endpoints, EndpointSlice, Service
+from seatrial.kube.objects.storage import (
+    CSINode,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    VolumeAttachment,
+)
+from seatrial.kube.objects.workloads import (
+    ControllerRevision,
+    DaemonSet,
+    Deployment,
+    ReplicaSet,
+    ReplicationController,
+    StatefulSet,
+)
 
 KINDS: dict[tuple[str, str], type[Object]] = {
     (kind.api_version, kind.kind): kind
-    for kind in (ConfigMap, Deployment, EndpointSlice, Event, Namespace, Node, Pod, ReplicaSet, Secret, Service)
+    for kind in (
+        CSINode,
+        CertificateSigningRequest,
+        ClusterRole,
+        ConfigMap,
+        ControllerRevision,
+        CronJob,
+        DaemonSet,
+        Deployment,
+        EndpointSlice,
+        Endpoints,
+        Event,
+        HorizontalPodAutoscaler,
+        Job,
+        Lease,
+        LimitRange,
+        Namespace,
+        Node,
+        PersistentVolume,
+        PersistentVolumeClaim,
+        Pod,
+        PodDisruptionBudget,
+        PriorityClass,
+        ReplicaSet,
+        ReplicationController,
+        ResourceQuota,
+        Secret,
+        Service,
+        ServiceAccount,
+        StatefulSet,
+        StorageClass,
+        VolumeAttachment,
+    )
 }
 
 
@@ -36,32 +98,56 @@ def parse(raw: JsonObject) -> Object | None:
 
 __all__ = [
     "KINDS",
+    "CSINode",
+    "CertificateSigningRequest",
+    "ClusterRole",
     "ConfigMap",
     "Container",
     "ContainerStatus",
+    "ControllerRevision",
+    "CronJob",
+    "DaemonSet",
     "Deployment",
     "Endpoint",
     "EndpointSlice",
+    "Endpoints",
     "Event",
+    "HorizontalPodAutoscaler",
+    "Job",
     "JsonObject",
     "Key",
     "LabelSelector",
     "LabelSelectorRequirement",
+    "Lease",
+    "LimitRange",
     "Namespace",
     "Node",
     "Object",
     "ObjectMeta",
     "OwnerReference",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
     "Pod",
+    "PodDisruptionBudget",
     "PodSpec",
     "PodStatus",
     "PodTemplateSpec",
+    "PriorityClass",
     "Probe",
     "ReplicaSet",
+    "ReplicationController",
+    "ResourceQuota",
     "Secret",
     "Service",
+    "ServiceAccount",
+    "StatefulSet",
+    "StorageClass",
     "Taint",
     "Value",
+    "VolumeAttachment",
+    "access",
+    "autoscaling",
+    "batch",
     "canonical",
     "config",
     "events",
@@ -69,7 +155,9 @@ __all__ = [
     "parse",
     "parse_as",
     "pods",
+    "policy",
     "services",
+    "storage",
     "to_wire",
     "workloads",
 ]

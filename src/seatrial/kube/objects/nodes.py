@@ -1,4 +1,4 @@
-"""Node."""
+"""Node and the Lease by which it says that it lives."""
 
 from __future__ import annotations
 
@@ -141,3 +141,20 @@ class Node(Object, frozen=True):
 
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
+
+
+class LeaseSpec(Value, frozen=True):
+    acquire_time: datetime | None = None
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    lease_transitions: int | None = None
+    preferred_holder: str | None = None
+    renew_time: datetime | None = None
+    strategy: str | None = None
+
+
+class Lease(Object, frozen=True):
+    api_version: ClassVar[str] = "coordination.k8s.io/v1"
+    kind: ClassVar[str] = "Lease"
+
+    spec: LeaseSpec = LeaseSpec()

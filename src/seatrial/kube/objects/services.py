@@ -1,4 +1,4 @@
-"""Service, EndpointSlice and references between objects."""
+"""Service, EndpointSlice, Endpoints and references between objects."""
 
 from __future__ import annotations
 
@@ -144,3 +144,23 @@ class EndpointSlice(Object, frozen=True):
     address_type: str = ""
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
+
+
+class EndpointAddress(Value, frozen=True):
+    hostname: str = ""
+    ip: str = ""
+    node_name: str | None = None
+    target_ref: ObjectReference | None = None
+
+
+class EndpointSubset(Value, frozen=True):
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class Endpoints(Object, frozen=True):
+    api_version: ClassVar[str] = "v1"
+    kind: ClassVar[str] = "Endpoints"
+
+    subsets: tuple[EndpointSubset, ...] = ()
