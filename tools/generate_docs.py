@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    page = ROOT / "docs" / "reference" / "pod-life-cycle.md"
+    page = ROOT / "docs" / "explanation" / "pod-life-cycle.md"
     page.write_text(diagram.page())
     print(f"wrote {page.relative_to(ROOT)}")
 

@@ -78,3 +78,29 @@ def test_time_does_not_run_back_when_the_process_returns(machine: Machine) -> No
     machine.kubectl("create", "configmap", "after")
     again = machine.kubectl("get", "configmap", "after", "-o", "jsonpath={.metadata.creationTimestamp}")
     assert datetime.fromisoformat(again) >= datetime.fromisoformat(made)
+
+
+def test_a_simulation_is_programmed_in_seatrial_toml(machine: Machine) -> None:
+    """Two shaped nodes, one lost ten minutes after it was applied; the version asked for is the one that answers."""
+    directory = machine.directory / "system"
+    directory.mkdir()
+    (directory / "web.yaml").write_text(WEB)
+    (directory / "seatrial.toml").write_text(
+        "[simulate]\nseed = 3\n"
+        '[[simulate.node]]\nname = "n"\ncount = 2\nlabels = { disk = "ssd" }\n'
+        '[[simulate.loss]]\nnode = "n-2"\nat_s = 600\n'
+    )
+    machine.seatrial("up", str(directory), "--simulate", "--kubernetes", "1.35", "--no-check")
+    assert machine.kubectl("get", "nodes", "-l", "disk=ssd", "-o", "name").split() == ["node/n-1", "node/n-2"]
+    assert "v1.35" in machine.kubectl("version")
+    unknown = '--for=jsonpath={.status.conditions[?(@.type=="Ready")].status}=Unknown'
+    machine.kubectl("wait", "node/n-2", unknown, "--timeout=30s")
+
+
+def test_a_seatrial_toml_that_says_nonsense_stops_up_with_its_line(machine: Machine) -> None:
+    directory = machine.directory / "system"
+    directory.mkdir()
+    (directory / "web.yaml").write_text(WEB)
+    (directory / "seatrial.toml").write_text("[simulate]\n\nnoeds = 3\n")
+    said = machine.seatrial("up", str(directory), "--simulate", code=3)
+    assert 'seatrial.toml:3: unknown key "noeds"; did you mean nodes?' in said

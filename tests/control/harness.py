@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from seatrial.control.controller import Controller
+from seatrial.control import disruption
+from seatrial.control.controller import NEWEST_MINOR, Controller
 from seatrial.control.relations import observe
-from seatrial.control.writes import Bind, Create, Delete, Propagation, RecordEvent, Update, UpdateStatus, Write
-from seatrial.kube.objects import KINDS, Key, Namespace, Object, Pod, ReplicaSet, Value, parse
+from seatrial.control.scheduler import machines
+from seatrial.control.writes import (
+    Bind,
+    Create,
+    Delete,
+    Evict,
+    Propagation,
+    RecordEvent,
+    Refusal,
+    Update,
+    UpdateStatus,
+    Write,
+)
+from seatrial.kube.objects import (
+    KINDS,
+    Key,
+    Namespace,
+    Object,
+    Pod,
+    PodDisruptionBudget,
+    ReplicaSet,
+    Value,
+    parse,
+)
 from seatrial.kube.objects.pods import PodCondition, PodIP, PodStatus
 
 T = TypeVar("T", bound=Object)
@@ -25,6 +49,11 @@ class Harness:
         self.events: list[str] = []
         self.now = START
         self.wake_at: datetime | None = None
+        self.memories: dict[tuple[str, Key], Hashable | None] = {}
+        self.wakes: dict[tuple[str, Key], datetime | None] = {}
+        self.minor = NEWEST_MINOR
+        self.refuse: Callable[[Write], str] = lambda write: ""
+        """What the API says to a write that it does not take; "" where it does."""
         self._serial = 0
 
     def apply(self, raw: dict[str, object]) -> None:
@@ -34,7 +63,7 @@ class Harness:
         if old is None:
             self.create(obj)
         else:
-            meta = replace(old.metadata, generation=old.metadata.generation + 1)
+            meta = replace(old.metadata, generation=old.metadata.generation + 1, labels=obj.metadata.labels)
             self.objects[obj.key] = replace(obj, metadata=meta, **_status_of(old))
 
     def create(self, obj: Object) -> Object:
@@ -69,11 +98,14 @@ class Harness:
                 }
                 if changes:
                     meta_changes["generation"] = current.metadata.generation + 1
-                self._put(replace(current, metadata=replace(current.metadata, **meta_changes), **changes))
+                updated = replace(current, metadata=replace(current.metadata, **meta_changes), **changes)
+                self._put(updated, graceful=_ends_gracefully(updated))
             case UpdateStatus(before, after):
                 self.objects[before.key] = replace(self.objects[before.key], **_status_of(after))
             case Delete(obj):
                 self.delete(obj.key, write.propagation)
+            case Evict(pod):
+                self.evict(pod.metadata.name, pod.metadata.namespace)
             case Bind(pod, node):
                 self.objects[pod.key] = replace(pod, spec=replace(pod.spec, node_name=node))
             case RecordEvent():
@@ -89,8 +121,21 @@ class Harness:
         going = obj.metadata.deletion_timestamp or self.now
         self._put(
             replace(obj, metadata=replace(obj.metadata, finalizers=tuple(finalizers), deletion_timestamp=going)),
-            graceful=isinstance(obj, Pod) and bool(obj.spec.node_name),
+            graceful=_ends_gracefully(obj),
         )
+
+    def evict(self, name: str, namespace: str = "default") -> disruption.Refused | None:
+        """What the eviction subresource does."""
+        pod = self.get(Pod, name, namespace)
+        budgets = [each for each in self.all(PodDisruptionBudget) if each.metadata.namespace == namespace]
+        decided = disruption.evict(pod, budgets, self.now)
+        if isinstance(decided, disruption.Refused):
+            return decided
+        if decided is not None:
+            self.objects[decided.key] = decided
+        self.objects[pod.key] = disruption.evicted(pod, self.now, "EvictionByEvictionAPI", "Eviction API: evicting")
+        self.delete(pod.key)
+        return None
 
     def _put(self, obj: Object, graceful: bool = False) -> None:
         held = bool(obj.metadata.finalizers) or (isinstance(obj, Namespace) and bool(obj.spec.finalizers))
@@ -99,14 +144,22 @@ class Harness:
         else:
             self.objects[obj.key] = obj
 
-    def step(self, controller: Controller, subject: Object) -> bool:
-        """Let one controller decide once; whether it wrote anything."""
+    def step(self, controller: Controller, subject: Object, refused: Refusal | None = None) -> bool:
+        """Let one controller decide once; whether it wrote anything, and was not stopped by a refusal."""
         seen = observe(controller, subject, {kind: self.all(kind) for kind in KINDS.values()}, self.now)
+        who = (controller.actor, subject.key)
+        seen = dataclasses.replace(seen, memory=self.memories.get(who), minor=self.minor, refused=refused)
         decision = controller.reconcile(seen)
+        self.memories[who], self.wakes[who] = decision.memory, decision.wake_at
         if controller.name == "deployment-controller":
             self.wake_at = decision.wake_at
         created = ""
         for write in decision.writes:
+            error = self.refuse(write)
+            if error:
+                if refused is None and controller.hears_refusals and subject.key in self.objects:
+                    self.step(controller, self.objects[subject.key], Refusal(write, error))
+                return False
             created = self.write(write, created) or created
         return bool(decision.writes)
 
@@ -122,7 +175,7 @@ class Harness:
             self.step(controller, subject)
             for controller in self.controllers
             for subject in self.all(controller.subject)
-            if subject.key in self.objects
+            if subject.key in self.objects and (controller.concerned is None or controller.concerned(subject))
         )
 
     def run_pods(self, count: int | None = None, *, node: str = "n1", ready: bool = True) -> None:
@@ -134,7 +187,8 @@ class Harness:
             self._serial += 1
             condition = PodCondition(type="Ready", status="True" if ready else "False", last_transition_time=self.now)
             status = PodStatus(phase="Running", pod_ip=ip, pod_ips=(PodIP(ip=ip),), conditions=(condition,))
-            self.objects[pod.key] = replace(pod, spec=replace(pod.spec, node_name=node), status=status)
+            named = sorted(machines.named_nodes(pod) or (node,))
+            self.objects[pod.key] = replace(pod, spec=replace(pod.spec, node_name=named[0]), status=status)
 
     def finish_deleted(self) -> None:
         for pod in self.all(Pod):
@@ -160,6 +214,24 @@ class Harness:
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+    def live(self, seconds: float) -> None:
+        """Let time pass; every controller looks when it asked to be woken, and once at the end."""
+        end = self.now + timedelta(seconds=seconds)
+        self.settle()
+        while True:
+            due = [at for (_, key), at in self.wakes.items() if at is not None and key in self.objects]
+            self.now = min((at for at in due if at > self.now), default=end)
+            if self.now >= end:
+                self.now = end
+                self.settle()
+                return
+            self.settle()
+
+
+def _ends_gracefully(obj: Object) -> bool:
+    """Whether a node has to end it before it goes."""
+    return isinstance(obj, Pod) and bool(obj.spec.node_name) and obj.status.phase not in {"Succeeded", "Failed"}
 
 
 def _status_of(obj: Object) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from seatrial.control import CONTROLLERS, rollout
 from seatrial.control.ownership import is_ready
-from seatrial.control.writes import Propagation
-from seatrial.kube.objects import Deployment, Pod, ReplicaSet
+from seatrial.control.writes import Create, Propagation
+from seatrial.kube.objects import Deployment, ObjectMeta, Pod, ReplicaSet
 from tests.control.harness import REVISION, Harness, deployment
 
 
@@ -154,3 +154,35 @@ def test_a_rollout_ends_and_keeps_its_bounds(replicas: int, surge: int | str, un
             cluster.run_pods(1)
     assert progressing(cluster) == "NewReplicaSetAvailable"
     assert {pod.spec.containers[0].image for pod in pods} == {"app:2"}
+
+
+def test_a_replica_set_that_cannot_be_created_is_told_of() -> None:
+    """The condition Progressing turns False with the reason ReplicaSetCreateError."""
+    cluster = Harness([CONTROLLERS[0]])
+    cluster.refuse = lambda write: "admission webhook said no" if isinstance(write, Create) else ""
+    cluster.apply(deployment())
+    cluster.settle()
+    (condition,) = cluster.get(Deployment, "web").status.conditions
+    assert (condition.type, condition.status, condition.reason) == ("Progressing", "False", "ReplicaSetCreateError")
+    assert condition.message.endswith('": admission webhook said no')
+    assert cluster.events == [f"Warning ReplicaSetCreateError {condition.message}"]
+
+
+def test_a_replica_set_of_the_wanted_name_that_is_not_ours_makes_the_hash_differ() -> None:
+    """status.collisionCount: "used as a collision avoidance mechanism"."""
+    cluster = Harness([CONTROLLERS[0]])
+    cluster.apply(deployment())
+    cluster.settle()
+    (taken,) = (rs.metadata.name for rs in cluster.all(ReplicaSet))
+    other = Harness([CONTROLLERS[0]])
+    other.create(ReplicaSet(metadata=ObjectMeta(name=taken, namespace="default")))
+    other.refuse = lambda write: (
+        f'replicasets.apps "{taken}" already exists'
+        if isinstance(write, Create) and write.object.metadata.name == taken
+        else ""
+    )
+    other.apply(deployment())
+    other.settle()
+    assert other.get(Deployment, "web").status.collision_count == 1
+    other.settle()
+    assert len(other.all(ReplicaSet)) == 2

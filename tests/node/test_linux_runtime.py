@@ -24,6 +24,7 @@ from seatrial.control.lifecycle.facts import (
     RunProbe,
     StartContainer,
     StopContainer,
+    StopReason,
 )
 from seatrial.control.reach import service_rules
 from seatrial.control.sandbox import ImageConfig
@@ -309,7 +310,7 @@ def test_a_pod_outlives_its_runtime_is_adopted_stops_and_leaves_its_exit_code_an
             log = bench.runtime.log_path(patient.metadata.uid, "c")
             assert log is not None
             await until(lambda: b"hi" in log.read_bytes(), "log")
-            bench.runtime.perform(patient, StopContainer("c", 0, 10, "test"))
+            bench.runtime.perform(patient, StopContainer("c", 0, 10, StopReason.POD_ENDS))
             await until(lambda: (end := bench.last(patient, "c")) and end.phase is ContainerPhase.EXITED, "stopped")
             ended = bench.last(patient, "c")
             assert ended is not None

@@ -1,5 +1,6 @@
 """The append-only store."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,20 @@ def test_a_file_that_is_no_database_is_explained(tmp_path: Path) -> None:
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(StoreError, match="cannot open the cluster's database"):
         Store.open(path)
+
+
+def test_old_revisions_leave_the_disk_and_what_is_current_stays(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "x.db", window=10)
+    for number in range(100):
+        store.put("/things", "", "counted", {"metadata": {"name": "counted"}, "n": number})
+        store.put("/things", "", f"short-{number}", {"metadata": {"name": f"short-{number}"}})
+        store.remove("/things", "", f"short-{number}")
+    store.close()
+    with sqlite3.connect(tmp_path / "x.db") as database:
+        (rows,) = database.execute("SELECT count(*) FROM changes").fetchone()
+    database.close()
+    assert rows <= 30
+    again = Store.open(tmp_path / "x.db")
+    assert {name: stored.raw.get("n") for (_, name), stored in again.all("/things").items()} == {"counted": 99}
+    assert again.revision == 300
+    again.close()

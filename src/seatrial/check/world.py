@@ -38,7 +38,7 @@ from seatrial.control.lifecycle.facts import (
     ProbeKind,
     SandboxFact,
 )
-from seatrial.control.writes import Bind, Create, Delete, RecordEvent, Update, UpdateStatus
+from seatrial.control.writes import Create, Delete, RecordEvent, Update, UpdateStatus, target
 from seatrial.kube.objects import Deployment, Node, Object, Pod, ReplicaSet, canonical
 
 NOW = datetime(2000, 1, 1, 12, tzinfo=UTC)
@@ -469,9 +469,7 @@ class World:
                 if isinstance(write.object, (Pod, ReplicaSet)):
                     created.append(write.object)
                 continue
-            thing = (
-                write.object if isinstance(write, Delete) else write.pod if isinstance(write, Bind) else write.before
-            )
+            thing = target(write)
             slot = (type(thing), thing.metadata.name)
             if isinstance(thing, Pod) and slot not in named:
                 named[slot] = pods[int(slot[1].removeprefix(POD))]

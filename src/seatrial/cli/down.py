@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     cleanup(directory)
     shutil.rmtree(directory / "cluster", ignore_errors=True)
+    shutil.rmtree(directory / "volumes", ignore_errors=True)
     if arguments.images:
         shutil.rmtree(directory / "images", ignore_errors=True)
     with contextlib.suppress(OSError):  # not empty, or a mount point: then it is not ours to remove

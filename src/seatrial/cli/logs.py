@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     state.add_argument(parser)
 
 
+@state.reaching
 def run(arguments: argparse.Namespace) -> int:
     from seatrial.deploy.client import ApiError, Client
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -21,6 +23,23 @@ def directory(arguments: argparse.Namespace) -> Path:
 
     given: Path = arguments.state or process.default_state()
     return given.absolute()
+
+
+def reaching(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A verb that ends in a message when the control process goes away while it asks."""
+
+    @functools.wraps(run)
+    def reached(arguments: argparse.Namespace) -> int:
+        from seatrial.deploy.client import ApiError, UnreachableError
+
+        try:
+            return run(arguments)
+        except (ApiError, UnreachableError) as error:
+            log = directory(arguments) / "cluster" / "log"
+            print(f"seatrial: {error}\nSee {log}; `seatrial up` starts the cluster anew.", file=sys.stderr)
+            return 1
+
+    return reached
 
 
 def running(arguments: argparse.Namespace) -> Path | None:

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     state.add_argument(parser)
 
 
+@state.reaching
 def run(arguments: argparse.Namespace) -> int:
     from seatrial.deploy.client import Client
     from seatrial.deploy.wait import rollout, why_not_ready

@@ -21,6 +21,7 @@ EXAMPLES = """\
 examples:
   seatrial up examples/shop                 on one node, with real containers (as root)
   seatrial up examples/shop --nodes 3       on three virtual nodes of this machine
+  seatrial up . --kubernetes 1.33           as that version behaves
   seatrial up examples/shop --simulate      without root: simulated nodes, the same decisions
 """
 
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="directory or file of manifests")
     parser.add_argument("--nodes", type=_count, default=1, metavar="N", help="virtual nodes of a new cluster (1)")
     parser.add_argument("--simulate", action="store_true", help="simulated nodes: no containers, no root")
+    parser.add_argument("--kubernetes", default="1.37", metavar="VERSION", help="whose API and behaviour (1.37)")
+    parser.add_argument("--seed", type=int, metavar="N", help="with --simulate: names and choices repeat for one seed")
     parser.add_argument("--port", type=int, default=0, help="port of the Kubernetes API (default: a free one)")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="how long to wait (120)")
     parser.add_argument("--no-check", action="store_true", help="run it even if the check refutes it")
@@ -41,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     from seatrial.deploy.client import ApiError, Client, UnreachableError
     from seatrial.deploy.wait import NotUpError
 
+    options = _options(arguments)
+    if options is None:
+        return 3
     system = _checked(arguments)
     if isinstance(system, int):
         return system
@@ -53,7 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.simulate and not arguments.no_build and not _build(system, directory):
         return 1
     try:
-        process.start(directory, nodes=arguments.nodes, simulate=arguments.simulate, port=arguments.port)
+        process.start(
+            directory, nodes=arguments.nodes, simulate=arguments.simulate, port=arguments.port, options=options
+        )
         client = Client(process.kubeconfig(directory))
         _deploy(client, system, arguments.timeout)
     except process.ControlProcessError as error:
@@ -69,13 +77,36 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _options(arguments: argparse.Namespace) -> list[str] | None:
+    """What the control process is told beyond nodes and port; None, after saying so, if that cannot be."""
+    from seatrial.kube import schemas
+
+    if arguments.kubernetes not in schemas.versions():
+        _fail(f"no Kubernetes {arguments.kubernetes} here; there is {', '.join(schemas.versions())}")
+        return None
+    options = ["--kubernetes", arguments.kubernetes]
+    if not arguments.simulate:
+        return options
+    from seatrial.cluster import settings
+
+    found = settings.find(arguments.paths)
+    if found is not None:
+        try:
+            settings.read(found)
+        except settings.SettingsError as error:
+            _fail(str(error))
+            return None
+        options += ["--settings", str(found.absolute())]
+    return options + ([] if arguments.seed is None else ["--seed", str(arguments.seed)])
+
+
 def _checked(arguments: argparse.Namespace) -> System | int:
     """The system, or the exit code if it cannot be read or is refuted."""
     from seatrial import project
     from seatrial.check import judge
     from seatrial.cli import check
 
-    system = project.load(arguments.paths, version="1.37")
+    system = project.load(arguments.paths, version=arguments.kubernetes)
     for finding in system.unreadable:
         print(f"seatrial: {finding.place}: {finding.message}", file=sys.stderr)
     if system.unreadable:

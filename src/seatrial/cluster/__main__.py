@@ -11,14 +11,12 @@ import socket
 import sys
 from pathlib import Path
 
-from seatrial.cluster.cluster import AlreadyRunningError, serve
-from seatrial.control import CONTROLLERS as WORKLOADS
-from seatrial.control import scheduler
+from seatrial.cluster.cluster import STANDARD_CONTROLLERS, AlreadyRunningError, serve
+from seatrial.cluster.settings import SettingsError
+from seatrial.kube import schemas
 from seatrial.node.linux.machine import RequirementError
 from seatrial.server.http import ServeError
 from seatrial.server.store import StoreError
-
-CONTROLLERS = (*WORKLOADS, scheduler.CONTROLLER)
 
 
 def node_names(count: int) -> tuple[str, ...]:
@@ -31,26 +29,43 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--kubernetes", default=schemas.NEWEST)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--settings", type=Path)
     arguments = parser.parse_args()
     state = arguments.state.absolute()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(_run(state, arguments.nodes, arguments.port or _last_port(state), arguments.simulate))
-    except (AlreadyRunningError, RequirementError, ServeError, StoreError, OSError) as error:
+        asyncio.run(_run(state, arguments))
+    except (AlreadyRunningError, SettingsError, RequirementError, ServeError, StoreError, OSError) as error:
         print(f"seatrial: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _run(state: Path, nodes: int, port: int, simulate: bool) -> None:
+async def _run(state: Path, arguments: argparse.Namespace) -> None:
+    port = arguments.port or _last_port(state)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    names = node_names(nodes)
-    if simulate:
+    names = node_names(arguments.nodes)
+    if arguments.simulate:
+        from seatrial.cluster import behaviours, settings
         from seatrial.cluster.simulation import passing, resumed
 
-        await serve(state, nodes=names, controllers=CONTROLLERS, stop=stop, clock=resumed, machinery=passing, port=port)
+        given = settings.read(arguments.settings) if arguments.settings is not None else settings.Settings()
+        await serve(
+            state,
+            nodes=given.nodes or names,
+            controllers=STANDARD_CONTROLLERS,
+            stop=stop,
+            version=arguments.kubernetes,
+            seed=given.seed if arguments.seed is None else arguments.seed,
+            behaves=behaviours.by_rules(given.rules),
+            clock=lambda store: resumed(store, given.start),
+            machinery=lambda cluster: passing(cluster, given.losses),
+            port=port,
+        )
         return
     from seatrial.cluster.linux import LinuxMachine
     from seatrial.node.linux import require
@@ -60,8 +75,9 @@ async def _run(state: Path, nodes: int, port: int, simulate: bool) -> None:
     await serve(
         state,
         nodes=names,
-        controllers=CONTROLLERS,
+        controllers=STANDARD_CONTROLLERS,
         stop=stop,
+        version=arguments.kubernetes,
         runtimes=machine.runtime,
         machinery=machine.machinery,
         addresses={name: machine.node_address(name) for name in names},

@@ -39,6 +39,8 @@ class VirtualClock:
     """Time stands still until `step` or `run`; equal times happen in the order in which they were asked for."""
 
     def __init__(self, start: datetime = START) -> None:
+        self.on_due: Callable[[], None] = lambda: None
+        """Called when something is to be done at the present moment, for those who want to see to it at once."""
         self._now = start
         self._order = itertools.count()
         self._calls: list[tuple[datetime, int, _Call]] = []
@@ -49,6 +51,8 @@ class VirtualClock:
     def call_at(self, when: datetime, call: Callable[[], None]) -> Timer:
         timer = _Call(call)
         heapq.heappush(self._calls, (max(when, self._now), next(self._order), timer))
+        if when <= self._now:
+            self.on_due()
         return timer
 
     def step(self, until: datetime | None = None) -> bool:
@@ -63,6 +67,12 @@ class VirtualClock:
                 timer.call()
                 return True
         return False
+
+    def is_due(self) -> bool:
+        """There are calls to be made at this very moment."""
+        while self._calls and self._calls[0][2].call is None:
+            heapq.heappop(self._calls)
+        return bool(self._calls) and self._calls[0][0] <= self._now
 
     def run(self, duration: timedelta, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Let at most `duration` pass; stops early, and answers True, when `until` holds."""
@@ -95,6 +105,10 @@ class LeapingClock:
         heapq.heappush(self._calls, (when, next(self._order), timer))
         self._changed.set()
         return timer
+
+    def look_again(self) -> None:
+        """What `leaps` says has changed."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Make every call at its time, until cancelled."""

@@ -10,61 +10,117 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import random
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from seatrial.cluster.behaviours import load_of
 from seatrial.cluster.clock import RealClock
+from seatrial.cluster.expiry import EventExpiry
 from seatrial.cluster.loop import ControlLoop
+from seatrial.cluster.metrics import Load, Metrics, SimulatedSource
 from seatrial.cluster.objects import Component, Objects
+from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
+from seatrial.control import CONTROLLERS, scheduler
 from seatrial.control.controller import Controller
+from seatrial.control.serviceaccount import root_ca_publisher
+from seatrial.control.volumes import provisioner
+from seatrial.control.writes import Create
+from seatrial.kube import schemas
+from seatrial.kube.objects import JsonObject, StorageClass
 from seatrial.node.agent import NodeAgent
+from seatrial.node.heartbeat import default_labels
 from seatrial.node.runtime import Clock, PodRuntime
-from seatrial.server.api import Api, LogSource
+from seatrial.server.api import SUFFIX_LETTERS, Api, LogSource
 from seatrial.server.store import Store
+
+STANDARD_CONTROLLERS: Final = (*CONTROLLERS, scheduler.CONTROLLER)
+"""The controller manager's and the scheduler: what runs in a cluster unless somebody asks for less."""
 
 
 class AlreadyRunningError(Exception):
     """Another process has this state directory."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeShape:
+    """A node as it is to be: what it offers ({"cpu": "2", "memory": "4Gi", "pods": "110"}), its labels and taints."""
+
+    name: str
+    capacity: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[JsonObject] = ()
+
+
 class Cluster:
     """`runtimes` makes a node's runtime from its name; None simulates every node with `behaves`.
 
-    `addresses` are the nodes' own, by name; real nodes need them.
+    `addresses` are the nodes' own, by name; real nodes need them. `load` is what simulated containers use, if not what
+    `behaves` says. With a `seed` uids and generated names repeat from run to run. `version` is the Kubernetes version
+    whose schemas are served and whose behaviour is followed.
     """
 
     def __init__(
         self,
         store: Store,
         *,
-        nodes: Sequence[str],
+        nodes: Sequence[str | NodeShape],
         controllers: Sequence[Controller],
         clock: Clock,
+        version: str = schemas.NEWEST,
+        seed: int | None = None,
         runtimes: Callable[[str, Component], PodRuntime] | None = None,
         addresses: Mapping[str, str] | None = None,
         behaves: Behaves = usual,
+        load: Load | None = None,
         capacity: Mapping[str, str] | None = None,
         logs: LogSource | None = None,
+        volumes: str = "/var/lib/seatrial/volumes",
         port: int = 6443,
         service_cidr: str = "10.96.0.0/16",
     ) -> None:
         self.clock = clock
-        self.api = Api(store, now=clock.now, logs=logs, port=port, service_cidr=service_cidr)
+        self.metrics = Metrics(clock)
+        names = _Names(seed)
+        self.api = Api(
+            store,
+            version=version,
+            now=clock.now,
+            new_uid=names.uid,
+            suffix=names.suffix,
+            logs=logs,
+            measurements=self.metrics,
+            port=port,
+            service_cidr=service_cidr,
+        )
         self.objects = Objects(self.api)
-        self.loop = ControlLoop(controllers, self.objects, clock)
+        self.metrics.follow(self.objects, SimulatedSource(self.objects, clock, load or load_of(behaves)))
+        self._volumes = volumes
+        minor = int(version.partition(".")[2])
+        managed = [controller for controller in controllers if controller is not scheduler.CONTROLLER]
+        self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
+        self._scheduling = (
+            SchedulingLoop(self.objects, clock, minor=minor, seed=seed)
+            if scheduler.CONTROLLER in controllers
+            else None
+        )
+        self._expiry = EventExpiry(self.api, clock)
+        self._shapes = [NodeShape(each) if isinstance(each, str) else each for each in nodes]
         self.runtimes: dict[str, PodRuntime] = {}
         self.agents: list[NodeAgent] = []
-        for number, name in enumerate(nodes, 1):
+        for number, shape in enumerate(self._shapes, 1):
+            name = shape.name
             component = Component(self.objects, "kubelet", name)
-            address = (addresses or {}).get(
-                name, f"192.0.2.{number}"
-            )  # addresses kept for documentation: nobody answers there
+            address = (addresses or {}).get(name, _nowhere(number))
             runtime = (
                 runtimes(name, component)
                 if runtimes is not None
-                else SimulatedRuntime(clock, subnet=f"10.244.{number}", host_ip=address, behaves=behaves)
+                else SimulatedRuntime(clock, subnet=_pod_subnet(number), host_ip=address, behaves=behaves)
             )
             self.runtimes[name] = runtime
             agent = NodeAgent(
@@ -72,21 +128,76 @@ class Cluster:
                 component,
                 runtime,
                 clock,
-                capacity=capacity,
+                capacity=shape.capacity or capacity,
                 address=address,
+                renews=runtimes is not None,
+                minor=minor,
             )
             self.agents.append(agent)
 
     def start(self) -> None:
         """Register the nodes, adopt the pods that run there, look at every object once."""
-        for agent in self.agents:
+        standard = provisioner.storage_class(self._volumes)
+        if self.objects.get(StorageClass, "", standard.metadata.name) is None:
+            Component(self.objects, provisioner.PROVISIONER).apply(Create(standard))
+        self._expiry.start()
+        for shape, agent in zip(self._shapes, self.agents, strict=True):
+            self._prepare(shape)
             agent.start()
         self.loop.start()
+        if self._scheduling is not None:
+            self._scheduling.start()
+
+    def _prepare(self, shape: NodeShape) -> None:
+        """A node that has a shape of its own exists before its agent does."""
+        nodes = self.api.kind("v1", "Node")
+        if (shape.labels or shape.taints) and self.api.store.get("/nodes", "", shape.name) is None:
+            labels = {**default_labels(shape.name), **shape.labels}
+            metadata = {"name": shape.name, "labels": labels}
+            self.api.create(nodes, "", {"metadata": metadata, "spec": {"taints": list(shape.taints)}})
+
+    def fail_node(self, name: str) -> None:
+        """The node is cut off: nothing is heard of it, nothing reaches it; its pods' processes go on."""
+        self._agent(name).fall_silent()
+
+    def restore_node(self, name: str) -> None:
+        self._agent(name).come_back()
+
+    def _agent(self, name: str) -> NodeAgent:
+        found = next((agent for agent in self.agents if agent.name == name), None)
+        if found is None:
+            raise LookupError(f"no node {name}; there are {', '.join(agent.name for agent in self.agents) or 'none'}")
+        return found
 
     def stop(self) -> None:
         self.loop.stop()
+        if self._scheduling is not None:
+            self._scheduling.stop()
+        self._expiry.stop()
         for agent in self.agents:
             agent.stop()
+
+
+class _Names:
+    """Uids and suffixes of generated names, by chance or by seed."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._random = random.Random(seed)
+
+    def uid(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def suffix(self) -> str:
+        return "".join(self._random.choices(SUFFIX_LETTERS, k=5))
+
+
+def _nowhere(number: int) -> str:
+    """A node's address where nobody answers: of the networks for documentation, or where these end for measurements."""
+    return f"192.0.2.{number}" if number < 255 else f"198.18.{number // 256}.{number % 256}"
+
+
+def _pod_subnet(number: int) -> str:
+    return f"10.244.{number}" if number < 256 else f"10.{number // 256}.{number % 256}"
 
 
 @contextmanager
@@ -115,9 +226,12 @@ def locked(state: Path) -> Iterator[None]:
 async def serve(
     state: Path,
     *,
-    nodes: Sequence[str],
+    nodes: Sequence[str | NodeShape],
     controllers: Sequence[Controller],
     stop: asyncio.Event,
+    version: str = schemas.NEWEST,
+    seed: int | None = None,
+    behaves: Behaves = usual,
     clock: Callable[[Store], Clock] = lambda _: RealClock(),
     runtimes: Callable[[str, Component], PodRuntime] | None = None,
     machinery: Callable[[Cluster], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
@@ -144,12 +258,16 @@ async def serve(
             cluster = Cluster(
                 store,
                 nodes=nodes,
-                controllers=controllers,
+                version=version,
+                seed=seed,
+                behaves=behaves,
+                controllers=(*controllers, root_ca_publisher(pki.ca.read_text())),
                 clock=clock(store),
                 runtimes=runtimes,
                 addresses=addresses,
                 capacity=capacity,
                 logs=logs,
+                volumes=str(state / "volumes"),
                 port=port,
                 service_cidr=service_cidr,
             )

@@ -7,19 +7,23 @@ after any change of a Service or EndpointSlice, once for all the changes of one 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from seatrial import image
 from seatrial.cluster.cluster import Cluster
+from seatrial.cluster.metrics import CountedSource, Counters
 from seatrial.cluster.objects import Component
 from seatrial.control import reach
 from seatrial.control.sandbox import ImageConfig
-from seatrial.kube.objects import EndpointSlice, JsonObject, Service
+from seatrial.control.volumes import provisioner
+from seatrial.kube.objects import EndpointSlice, JsonObject, PersistentVolume, Service
 from seatrial.node.api import Change
 from seatrial.node.dns import DnsServer, Zone, host_resolvers
 from seatrial.node.linux import Image, LinuxRuntime, Machine, Network, addresses
+from seatrial.node.linux.accounting import account
 from seatrial.node.logs import LogOptions
 from seatrial.server.api import LogQuery
 
@@ -34,6 +38,7 @@ class LinuxMachine:
         self.images = StoredImages(image.Store(state / "images"))
         self.numbers = {name: number for number, name in enumerate(nodes)}
         self.runtimes: list[LinuxRuntime] = []
+        self._volumes = state / "volumes"
 
     @property
     def service_cidr(self) -> str:
@@ -64,14 +69,24 @@ class LinuxMachine:
         dns = DnsServer(Zone(Component(cluster.objects, "dns")), host_resolvers()[0])
         await dns.start(self.addresses.gateway)
         following = asyncio.create_task(self._follow_services(cluster))
+        removing = asyncio.create_task(self._remove_volumes(cluster))
+        measuring = CountedSource(cluster.objects, cluster.clock, self._counters)
+        cluster.metrics.follow(cluster.objects, measuring)
+        measuring.start()
         try:
             yield
         finally:
+            measuring.stop()
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            removing.cancel()
+            await asyncio.gather(following, removing, return_exceptions=True)
             await dns.close()
             for runtime in self.runtimes:
                 await runtime.close()
+
+    def _counters(self, uid: str, container_id: str) -> Counters | None:
+        found = account(f"{self.machine.cgroup}/pod{uid}/{container_id}") if container_id else None
+        return None if found is None else Counters(found.cpu_s, found.memory_bytes)
 
     async def _follow_services(self, cluster: Cluster) -> None:
         changed = asyncio.Event()
@@ -88,6 +103,25 @@ class LinuxMachine:
                 changed.clear()
                 objects = cluster.objects
                 await self.network.apply(reach.service_rules(objects.all(Service), objects.all(EndpointSlice)))
+        finally:
+            stop()
+
+    async def _remove_volumes(self, cluster: Cluster) -> None:
+        """The data of a provisioned volume goes when the volume goes, unless it is to be retained."""
+        gone: asyncio.Queue[Path] = asyncio.Queue()
+
+        def on_change(change: Change) -> None:
+            volume = change.before
+            if change.after is not None or not isinstance(volume, PersistentVolume) or not provisioner.is_ours(volume):
+                return
+            local, policy = volume.spec.local, volume.spec.persistent_volume_reclaim_policy
+            if policy == "Delete" and local is not None and Path(local.path).parent == self._volumes:
+                gone.put_nowait(Path(local.path))
+
+        stop = cluster.objects.subscribe(on_change)
+        try:
+            while True:
+                await asyncio.to_thread(shutil.rmtree, await gone.get(), ignore_errors=True)
         finally:
             stop()
 

@@ -1,48 +1,87 @@
 """The control loop: wakes controllers for the subjects that a change concerns, and executes what they decide.
 
-Which changes concern whom follows from the controllers' declared reads (`control.relations`). Rules: one decision at a
-time, on the objects as they are now; a conflict means that somebody was faster, so the subject is looked at again; a
-refused write is an obstacle in the world and is tried again after `RETRY`; nothing here knows any controller by name.
+Which changes concern whom follows from the controllers' declared reads (`control.relations`); the index of `Objects`
+finds them without looking at everything. Rules: one decision at a time, on the objects as they are now; a conflict
+means that somebody was faster, a refused write is an obstacle in the world: both are tried again after a back-off that
+doubles and ends with the first decision that gets through; nothing here knows any controller by name.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
 
-from seatrial.cluster.objects import Component, Objects
+from seatrial.cluster.objects import Component, Objects, named
 from seatrial.control import relations
-from seatrial.control.controller import Controller, Read
-from seatrial.control.writes import ConflictError, RefusedError
-from seatrial.kube.objects import Key, Object
+from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation
+from seatrial.control.writes import ConflictError, Refusal, RefusedError
+from seatrial.kube.objects import Key, Object, PersistentVolume, PersistentVolumeClaim, Pod
 from seatrial.node.api import Change
 from seatrial.node.runtime import Clock, Timer
 
 logger = logging.getLogger(__name__)
 
-AGAIN = timedelta(milliseconds=50)
-"""After a conflict: long enough that the faster writer's change has arrived."""
-RETRY = timedelta(seconds=5)
+FIRST_RETRY: Final = timedelta(milliseconds=5)
+LAST_RETRY: Final = timedelta(seconds=1000)
+"""Upstream's back-off of a work queue's item (client-go `DefaultTypedControllerRateLimiter`)."""
+
+_Item = tuple[int, Key]
+"""A controller's position and one of its subjects."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    wake_at: datetime | None = None
+    failed: bool = False
+    refusal: Refusal | None = None
+
+
+@dataclass(slots=True)
+class _Trigger:
+    """One way to be woken by a kind: the controllers that declare the same read of it, by their subjects' kind."""
+
+    read: Read
+    controllers: dict[type[Object], list[int]] = field(default_factory=dict)
 
 
 class ControlLoop:
-    def __init__(self, controllers: Sequence[Controller], objects: Objects, clock: Clock) -> None:
+    def __init__(
+        self, controllers: Sequence[Controller], objects: Objects, clock: Clock, *, minor: int = NEWEST_MINOR
+    ) -> None:
         self._controllers = tuple(controllers)
         self._objects = objects
         self._clock = clock
+        self._minor = minor
         self._components = [Component(objects, controller.name) for controller in self._controllers]
-        self._queue: dict[tuple[int, Key], None] = {}
-        self._timers: dict[tuple[int, Key], Timer] = {}
+        self._of_subject: dict[type[Object], list[int]] = {}
+        for position, controller in enumerate(self._controllers):
+            self._of_subject.setdefault(controller.subject, []).append(position)
+        self._triggers = _triggers(self._controllers)
+        self._concerned: dict[int, dict[Key, None]] = {
+            position: {} for position, controller in enumerate(self._controllers) if controller.concerned is not None
+        }
+        self._queue: dict[_Item, None] = {}
+        self._all: dict[int, None] = {}
+        """Controllers of which every subject is to be looked at."""
+        self._timers: dict[_Item, Timer] = {}
+        self._failures: dict[_Item, int] = {}
+        self._memories: dict[_Item, Hashable] = {}
+        self.lags: dict[str, timedelta] = {}
+        """How late a controller, by its name, hears of changes; nothing is late unless somebody wants a fault."""
+        self._lagging: set[_Item] = set()
         self._scheduled = False
         self._stop_watching: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Look at every subject once and follow the changes from now on."""
         self._stop_watching = self._objects.subscribe(self._on_change)
-        for index, controller in enumerate(self._controllers):
+        for position, controller in enumerate(self._controllers):
             for subject in self._objects.all(controller.subject):
-                self._add(index, subject.key)
+                self._consider(position, subject.key, subject)
+                self._add(position, subject.key)
 
     def stop(self) -> None:
         self._stop_watching()
@@ -54,63 +93,173 @@ class ControlLoop:
     def _on_change(self, change: Change) -> None:
         changed = change.after or change.before
         assert changed is not None, "a change has a side"
-        for index, controller in enumerate(self._controllers):
-            if isinstance(changed, controller.subject):
-                self._add(index, changed.key)
-            for read in controller.reads:
-                if isinstance(changed, read.kind) and _shows(read, change):
-                    self._wake_related(index, read, change)
-
-    def _wake_related(self, index: int, read: Read, change: Change) -> None:
+        shows = _Shows(change)
+        for position in self._of_subject.get(type(changed), ()):
+            controller = self._controllers[position]
+            self._consider(position, changed.key, change.after)
+            if change.after is None:
+                self._forget_timer((position, changed.key))
+                self._failures.pop((position, changed.key), None)
+                self._memories.pop((position, changed.key), None)
+            if shows.within(controller.view):
+                self._add(position, changed.key)
         sides = [side for side in (change.before, change.after) if side is not None]
-        for subject in self._objects.all(self._controllers[index].subject):
-            if any(relations.related(read, subject, side) for side in sides):
-                self._add(index, subject.key)
+        if len(sides) == 2 and _related_alike(*sides):
+            del sides[0]
+        for trigger in self._triggers.get(type(changed), ()):
+            if shows.within(trigger.read.view):
+                for side in sides:
+                    self._wake_related(trigger, side)
 
-    def _add(self, index: int, key: Key) -> None:
-        self._queue[index, key] = None
+    def _wake_related(self, trigger: _Trigger, side: Object) -> None:
+        if trigger.read.relation is Relation.ALL:
+            for positions in trigger.controllers.values():
+                self._all.update(dict.fromkeys(positions))
+            self._turn_soon()
+            return
+        for subject in self._objects.index.subjects(trigger.read, trigger.controllers, side):
+            if relations.related(trigger.read, subject, side):
+                for position in trigger.controllers[type(subject)]:
+                    self._add(position, subject.key)
+
+    def _subjects(self, position: int) -> Iterable[Key]:
+        concerned = self._concerned.get(position)
+        if concerned is not None:
+            return tuple(concerned)
+        return [subject.key for subject in self._objects.all(self._controllers[position].subject)]
+
+    def _consider(self, position: int, key: Key, subject: Object | None) -> None:
+        """Keep the subjects that a controller is concerned about."""
+        predicate = self._controllers[position].concerned
+        if predicate is None:
+            return
+        if subject is not None and predicate(subject):
+            self._concerned[position][key] = None
+        else:
+            self._concerned[position].pop(key, None)
+
+    def _add(self, position: int, key: Key) -> None:
+        concerned = self._concerned.get(position)
+        if concerned is not None and key not in concerned:
+            return
+        lag = self.lags.get(self._controllers[position].name) if self.lags else None
+        if lag is None:
+            self._queue[position, key] = None
+            self._turn_soon()
+        elif (position, key) not in self._lagging:
+            self._lagging.add((position, key))
+            self._clock.call_at(self._clock.now() + lag, lambda: self._catch_up((position, key)))
+
+    def _catch_up(self, item: _Item) -> None:
+        self._lagging.discard(item)
+        self._queue[item] = None
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self._clock.call_at(self._clock.now(), self._turn)
 
     def _turn(self) -> None:
         """One round: what is queued now; what these decisions wake is the next round's."""
+        for position in self._all:
+            for key in self._subjects(position):
+                self._add(position, key)
+        self._all.clear()
         self._scheduled = False
         queue, self._queue = self._queue, {}
-        for index, key in queue:
-            self._decide(index, key)
+        for item in queue:
+            self._decide(item)
 
-    def _decide(self, index: int, key: Key) -> None:
-        timer = self._timers.pop((index, key), None)
-        if timer is not None:
-            timer.cancel()
-        controller = self._controllers[index]
+    def _decide(self, item: _Item) -> None:
+        position, key = item
+        self._forget_timer(item)
+        outcome = self._attempt(position, key, None)
+        wakes = [outcome.wake_at]
+        if outcome.failed:
+            if outcome.refusal is not None and self._controllers[position].hears_refusals:
+                wakes = [self._attempt(position, key, outcome.refusal).wake_at]
+            failures = self._failures.get(item, 0)
+            self._failures[item] = failures + 1
+            wakes.append(self._clock.now() + min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures, 20)))
+        else:
+            self._failures.pop(item, None)
+        wake_at = min((at for at in wakes if at is not None), default=None)
+        if wake_at is not None:
+            self._timers[item] = self._clock.call_at(max(wake_at, self._clock.now()), lambda: self._add(position, key))
+
+    def _attempt(self, position: int, key: Key, refused: Refusal | None) -> _Outcome:
+        """Observe, decide, write; stops at the first write that does not get through."""
+        controller, component = self._controllers[position], self._components[position]
         subject = self._objects.get(controller.subject, key.namespace, key.name)
-        if subject is None:
-            return
-        objects: dict[type[Object], Sequence[Object]] = {
-            read.kind: self._objects.all(read.kind) for read in controller.reads
-        }
+        if subject is None or (controller.concerned is not None and not controller.concerned(subject)):
+            return _Outcome()
         now = self._clock.now()
-        decision = controller.reconcile(relations.observe(controller, subject, objects, now))
-        wake_at = decision.wake_at
-        self._components[index].begin()
+        seen = relations.gather(
+            controller,
+            subject,
+            self._objects.index,
+            now,
+            minor=self._minor,
+            refused=refused,
+            memory=self._memories.pop((position, key), None),
+        )
+        decision = controller.reconcile(seen)
+        if decision.memory is not None:
+            self._memories[position, key] = decision.memory
+        component.begin()
         for write in decision.writes:
             try:
-                self._components[index].apply(write)
+                component.apply(write)
             except ConflictError:
-                wake_at = now + AGAIN
-                break
+                return _Outcome(decision.wake_at, failed=True)
             except RefusedError as error:
-                logger.warning("%s: %s", controller.name, error)
-                wake_at = now + RETRY
-                break
-        if wake_at is not None:
-            self._timers[index, key] = self._clock.call_at(max(wake_at, now), lambda: self._add(index, key))
+                if refused is not None or not controller.hears_refusals:
+                    logger.warning("%s: %s: %s", controller.name, named(write), error)
+                return _Outcome(decision.wake_at, failed=True, refusal=Refusal(write, str(error)))
+        return _Outcome(decision.wake_at)
+
+    def _forget_timer(self, item: _Item) -> None:
+        timer = self._timers.pop(item, None)
+        if timer is not None:
+            timer.cancel()
 
 
-def _shows(read: Read, change: Change) -> bool:
-    """The change is within what the read looks at."""
-    if read.view is None or change.before is None or change.after is None:
-        return True
-    return read.view(change.before) != read.view(change.after)
+class _Shows:
+    """Whether a change is within a view; asked often with the same few views."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._known: dict[Callable[[Object], Object], bool] = {}
+
+    def within(self, view: Callable[[Object], Object] | None) -> bool:
+        before, after = self._change.before, self._change.after
+        if view is None or before is None or after is None:
+            return True
+        if view not in self._known:
+            self._known[view] = view(before) != view(after)
+        return self._known[view]
+
+
+def _triggers(controllers: Sequence[Controller]) -> dict[type[Object], list[_Trigger]]:
+    """What a change of each kind may wake; controllers that read alike are one trigger."""
+    found: dict[type[Object], dict[tuple[object, ...], _Trigger]] = {}
+    for position, controller in enumerate(controllers):
+        for read in controller.reads:
+            if read.wakes:
+                alike = (read.relation, read.label, read.view)
+                trigger = found.setdefault(read.kind, {}).setdefault(alike, _Trigger(read))
+                positions = trigger.controllers.setdefault(controller.subject, [])
+                if position not in positions:
+                    positions.append(position)
+    return {kind: list(triggers.values()) for kind, triggers in found.items()}
+
+
+def _related_alike(before: Object, after: Object) -> bool:
+    """Whatever is related to one side is related to the other: nothing that relations look at differs."""
+    old, new = before.metadata, after.metadata
+    if old.uid != new.uid or old.labels != new.labels or old.owner_references != new.owner_references:
+        return False
+    if isinstance(before, PersistentVolume | PersistentVolumeClaim):
+        return relations.storage(before) == relations.storage(after)
+    return not isinstance(before, Pod) or not isinstance(after, Pod) or before.spec.node_name == after.spec.node_name

@@ -9,26 +9,42 @@ not kept in memory: equal ones are counted on one object, as upstream's recorder
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from seatrial.cluster.index import Index
 from seatrial.control.writes import (
     Bind,
     ConflictError,
     Create,
     Delete,
+    Evict,
     RecordEvent,
     RefusedError,
     Update,
     UpdateStatus,
     Write,
+    target,
 )
-from seatrial.kube.objects import KINDS, Event, JsonObject, Key, Namespace, Object, parse, to_wire
+from seatrial.kube.objects import (
+    KINDS,
+    ConfigMap,
+    Event,
+    JsonObject,
+    Key,
+    Namespace,
+    Object,
+    Pod,
+    Secret,
+    parse,
+    to_wire,
+)
 from seatrial.kube.patches import diff_merge
 from seatrial.node.api import Change
-from seatrial.server.api import Api, DeleteOptions, wire_time
+from seatrial.server import evictions
+from seatrial.server.api import Api, DeleteOptions, Options, wire_time
 from seatrial.server.errors import StatusError
 from seatrial.server.resources import storage_key
 
@@ -42,39 +58,59 @@ class Objects:
         self.api = api
         self.events: dict[tuple[str, ...], str] = {}
         self.event_numbers = itertools.count(1)
-        self._objects: dict[str, dict[Key, Object]] = {}
+        self.index = Index()
         self._listeners: list[Callable[[Change], None]] = []
+        self._on_host: dict[str, list[Callable[[Change], None]]] = {}
         self.own_write = False
         """True while a component of the cluster writes, as opposed to somebody outside."""
         for (api_version, kind), typed in KINDS.items():
-            if typed is Event:
+            resource = api.resources.kind(api_version, kind)
+            if typed is Event or resource is None:
                 continue
-            for stored in api.store.all(storage_key(api.kind(api_version, kind))).values():
+            for stored in api.store.all(storage_key(resource)).values():
                 found = _typed({"apiVersion": api_version, "kind": kind, **stored.raw})
                 if found is not None:
-                    self._objects.setdefault(kind, {})[found.key] = found
+                    self.index.put(found)
         api.subscribe(self._on_change)
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
-        return cast("T | None", self._objects.get(kind.kind, {}).get(Key(kind.kind, namespace, name)))
+        return self.index.get(kind, namespace, name)
 
     def all(self, kind: type[T]) -> Sequence[T]:
-        return cast("Sequence[T]", tuple(self._objects.get(kind.kind, {}).values()))
+        return self.index.all(kind)
 
     def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
         self._listeners.append(on_change)
         return lambda: self._listeners.remove(on_change)
 
+    def subscribe_on_host(self, host: str, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        """As `subscribe`, but only what may concern one node: its pods, what is called as it is, volumes' contents."""
+        self._on_host.setdefault(host, []).append(on_change)
+        return lambda: self._on_host[host].remove(on_change)
+
     def _on_change(self, before: JsonObject | None, after: JsonObject | None, _: int) -> None:
-        change = Change(_typed(before), _typed(after))
+        raw = after or before
+        assert raw is not None, "a change has a side"
+        meta = raw["metadata"]
+        change = Change(self.index.at(Key(raw["kind"], meta.get("namespace", ""), meta["name"])), _typed(after))
         gone, there = change.before, change.after
-        if gone is not None:
-            self._objects.get(gone.kind, {}).pop(gone.key, None)
+        if gone is not None and there is None:
+            self.index.remove(gone.key)
         if there is not None:
-            self._objects.setdefault(there.kind, {})[there.key] = there
+            self.index.put(there)
         if gone is not None or there is not None:
-            for listener in tuple(self._listeners):
+            for listener in (*self._listeners, *self._hosted(change)):
                 listener(change)
+
+    def _hosted(self, change: Change) -> Iterator[Callable[[Change], None]]:
+        sides = [side for side in (change.before, change.after) if side is not None]
+        if isinstance(sides[0], ConfigMap | Secret):
+            for listeners in self._on_host.values():
+                yield from listeners
+            return
+        hosts = {side.spec.node_name if isinstance(side, Pod) else side.metadata.name for side in sides}
+        for host in sorted(hosts & self._on_host.keys()):
+            yield from self._on_host[host]
 
 
 class Component:
@@ -99,6 +135,8 @@ class Component:
         return self._objects.all(kind)
 
     def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        if self._host:
+            return self._objects.subscribe_on_host(self._host, on_change)
         return self._objects.subscribe(on_change)
 
     def apply(self, write: Write) -> Object | None:
@@ -106,9 +144,9 @@ class Component:
         try:
             raw = self._execute(write)
         except StatusError as error:
-            if error.code in (404, 409):
+            if error.code in (404, 409) and error.reason != "AlreadyExists":
                 raise ConflictError(str(error)) from error
-            raise RefusedError(f"{_named(write)}: {error}") from error
+            raise RefusedError(str(error)) from error
         finally:
             self._objects.own_write = False
         return None if raw is None else _typed(raw)
@@ -117,7 +155,7 @@ class Component:
         match write:
             case Create(object=made):
                 resource = self._api.kind(made.api_version, made.kind)
-                created = self._api.create(resource, made.metadata.namespace, to_wire(made))
+                created = self._api.create(resource, made.metadata.namespace, to_wire(made), Options(trusted=True))
                 self._created = created["metadata"]["name"]
                 return created
             case Update(before=before, after=after):
@@ -130,6 +168,10 @@ class Component:
                     grace_period_s=grace_s, uid=gone.metadata.uid or None, propagation=propagation.value
                 )
                 return self._api.delete(resource, gone.metadata.namespace, gone.metadata.name, options)
+            case Evict(pod=pod):
+                options = DeleteOptions(uid=pod.metadata.uid or None)
+                evictions.evict(self._api, pod.metadata.namespace, pod.metadata.name, options)
+                return None
             case Bind(pod=pod, node_name=node_name):
                 return self._api.bind(pod.metadata.namespace, pod.metadata.name, node_name)
             case RecordEvent():
@@ -137,18 +179,19 @@ class Component:
                 return None
 
     def _patch(self, before: Object, after: Object, subresource: str) -> JsonObject:
-        old, new = to_wire(before), to_wire(after)
         if subresource == "status":
-            old, new = ({"status": side.get("status", {})} for side in (old, new))
+            old, new = ({"status": to_wire(getattr(side, "status"))} for side in (before, after))  # noqa: B009
         else:
-            old, new = ({k: v for k, v in side.items() if k != "status"} for side in (old, new))
+            old, new = ({k: v for k, v in to_wire(side).items() if k != "status"} for side in (before, after))
         patch = diff_merge(old, new)
         meta = before.metadata
         seen = (meta.uid, meta.resource_version)
         version = (self._own_writes or {}).get(seen, meta.resource_version)
         patch["metadata"] = {**patch.get("metadata", {}), "uid": meta.uid, "resourceVersion": version}
         resource = self._api.kind(before.api_version, before.kind)
-        written = self._api.patch(resource, meta.namespace, meta.name, patch, subresource=subresource)
+        written = self._api.patch(
+            resource, meta.namespace, meta.name, patch, options=Options(trusted=True), subresource=subresource
+        )
         if self._own_writes is not None:
             self._own_writes[seen] = written["metadata"]["resourceVersion"]
         return written
@@ -165,7 +208,7 @@ class Component:
             try:
                 counted = self._api.get(resource, namespace, name)
                 more = {"count": counted.get("count", 1) + 1, "lastTimestamp": now}
-                self._api.patch(resource, namespace, name, more)
+                self._api.patch(resource, namespace, name, more, options=Options(trusted=True))
             except StatusError as error:
                 if error.code != 404:
                     raise
@@ -194,7 +237,7 @@ class Component:
             "reportingInstance": self._host,
         }
         try:
-            self._api.create(resource, namespace, raw)
+            self._api.create(resource, namespace, raw, Options(trusted=True))
         except StatusError as error:
             if error.code not in (403, 404):  # a namespace that is going away takes no more events
                 raise
@@ -202,14 +245,9 @@ class Component:
             self._objects.events[key] = name
 
 
-def _named(write: Write) -> str:
+def named(write: Write) -> str:
     """The write as a person would name it."""
-    match write:
-        case Create(object=item) | Delete(object=item) | UpdateStatus(before=item) | Update(before=item):
-            pass
-        case Bind(pod=item) | RecordEvent(about=item):
-            pass
-    return f"{type(write).__name__} {item.key}"
+    return f"{type(write).__name__} {target(write).key}"
 
 
 def _typed(raw: JsonObject | None) -> Object | None:

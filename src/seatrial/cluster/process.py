@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 POLL_S = 0.02
@@ -43,8 +44,19 @@ def ready(state: Path) -> bool:
     return pid(state) is not None and (state / "run" / "ready").exists()
 
 
-def start(state: Path, *, nodes: int, simulate: bool, port: int = 0, timeout_s: float = 20.0) -> None:
-    """Start it and wait until the API answers. Harmless if it runs. Raises `ControlProcessError`."""
+def start(
+    state: Path,
+    *,
+    nodes: int,
+    simulate: bool,
+    port: int = 0,
+    options: Sequence[str] = (),
+    timeout_s: float = 20.0,
+) -> None:
+    """Start it and wait until the API answers. Harmless if it runs. Raises `ControlProcessError`.
+
+    `options` are further ones of `python -m seatrial.cluster`.
+    """
     if ready(state):
         return
     log = state / "cluster" / "log"
@@ -57,6 +69,7 @@ def start(state: Path, *, nodes: int, simulate: bool, port: int = 0, timeout_s: 
         began = output.tell()
         command = [sys.executable, "-m", "seatrial.cluster", "--state", str(state), "--nodes", str(nodes)]
         command += ["--port", str(port)] + (["--simulate"] if simulate else [])
+        command += options
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
         )

@@ -1,15 +1,16 @@
 """Nodes without machines: a `PodRuntime` whose containers exist in (virtual) time only.
 
-Behaviour is a value per container: how long a start takes, when it becomes ready, whether and how it exits. By default
-a container starts after a second, is ready at once and runs until it is told to stop.
+Behaviour is a value per container: how long a start takes, when it is ready, whether and how it exits, what it uses. By
+default a container starts after a second, is ready at once and runs until it is told to stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from seatrial.control.lifecycle import Role, all_containers, probes
 from seatrial.control.lifecycle.facts import (
     Action,
     ContainerFact,
@@ -18,42 +19,106 @@ from seatrial.control.lifecycle.facts import (
     PodFacts,
     ProbeFact,
     ProbeKind,
+    ProbeOutcome,
     Problem,
+    RemoveContainers,
     RemoveFromApi,
     RemoveSandbox,
+    ResizeContainer,
+    RunPreStop,
     RunProbe,
     SandboxFact,
     StartContainer,
+    Stop,
     StopContainer,
+    StopReason,
+    StopSandbox,
 )
-from seatrial.kube.objects import Container, Pod
+from seatrial.kube.objects import Container, Job, Pod
 from seatrial.node.runtime import Clock
+
+SANDBOX_S, RESIZE_S = 0.5, 0.1
+KILLED = 137
+SETTLED = timedelta(days=365)
+
+Series = tuple[tuple[float, float], ...]
+"""Steps of an amount over a container's life: from so many seconds after its start on, this value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How one container behaves. `exits_after_s` None: only when stopped. Probes fail before `ready_after_s`."""
+    """How one container behaves. Times are seconds, counted from its start unless said otherwise; None is never."""
 
     start_s: float = 1.0
+    """From the order to start it until its process runs; pulling its image belongs here."""
     ready_after_s: float = 0.0
+    """Startup and readiness probes fail before this."""
+    ready_for_s: float | None = None
+    """It flaps: once ready it is so for this long, then its readiness probe fails for `unready_for_s`, and so on."""
+    unready_for_s: float = 0.0
+    hangs_after_s: float | None = None
+    """Its liveness and readiness probes fail from then on."""
     exits_after_s: float | None = None
     exit_code: int = 0
+    out_of_memory_after_s: float | None = None
+    """It is ended as OOMKilled. So is a container whose `metrics` say more memory than its limit."""
+    failing_attempts: int | None = None
+    """Only so many first attempts exit, hang or run out of memory as above; later ones run on. None: every attempt."""
     stop_s: float = 1.0
+    """From the stop signal until it has ended."""
+    stop_code: int = 143
+    hangs_on_stop: bool = False
+    """It does not hear the stop signal: only the end of the grace period ends it."""
+    pull_failures: int = 0
+    """So many first pulls of its image fail; negative: all."""
     problem: Problem | None = None
+    """Why it can never be started."""
+    metrics: Mapping[str, Series] = field(default_factory=dict)
+    """What it uses and shows: "cpu" in cores, "memory" in bytes, and metrics of its own by their names."""
+
+    def amount(self, metric: str, age_s: float) -> float | None:
+        """The metric's value so many seconds after the container's start; None: it shows none yet."""
+        passed = [value for from_s, value in self.metrics.get(metric, ()) if from_s <= age_s]
+        return passed[-1] if passed else None
+
+    def fails(self, attempt: int) -> bool:
+        return self.failing_attempts is None or attempt < self.failing_attempts
+
+    def passes(self, kind: ProbeKind, age_s: float, attempt: int) -> bool:
+        """The probe succeeds so many seconds after the container's start."""
+        if self.hangs_after_s is not None and age_s >= self.hangs_after_s and self.fails(attempt):
+            return False
+        if kind is ProbeKind.LIVENESS:
+            return True
+        if age_s < self.ready_after_s:
+            return False
+        if kind is ProbeKind.STARTUP or self.ready_for_s is None:
+            return True
+        return (age_s - self.ready_after_s) % (self.ready_for_s + self.unready_for_s) < self.ready_for_s
+
+    def settles(self, kind: ProbeKind) -> bool:
+        """A probe that succeeds now does so for ever."""
+        flaps = kind is ProbeKind.READINESS and self.ready_for_s is not None
+        return self.hangs_after_s is None and not flaps
 
 
 Behaves = Callable[[Pod, Container], Behaviour]
 
 
 def usual(pod: Pod, container: Container) -> Behaviour:
-    """Init containers finish after a second; all others run until stopped."""
-    once = container in pod.spec.init_containers and container.restart_policy != "Always"
-    return Behaviour(exits_after_s=1.0 if once else None)
+    """Init containers finish after a second, those of a Job after ten; all others run until stopped."""
+    if container.restart_policy == "Always":
+        return Behaviour()
+    if container in pod.spec.init_containers:
+        return Behaviour(exits_after_s=1.0)
+    owner = pod.metadata.controller
+    return Behaviour(exits_after_s=10.0 if owner is not None and owner.kind == Job.kind else None)
 
 
 @dataclass(slots=True)
 class _Pod:
     facts: PodFacts = field(default_factory=PodFacts)
+    stopped_for: dict[tuple[str, int], StopReason] = field(default_factory=dict)
 
 
 class SimulatedRuntime:
@@ -68,7 +133,7 @@ class SimulatedRuntime:
         self._subnet = subnet
         self._host_ip = host_ip
         self._pods: dict[str, _Pod] = {}
-        self._addresses = 1
+        self._last_address = 1
 
     def facts(self, pod: Pod) -> PodFacts:
         known = self._pods.get(pod.metadata.uid)
@@ -77,26 +142,72 @@ class SimulatedRuntime:
     def forget(self, pod: Pod) -> None:
         self._pods.pop(pod.metadata.uid, None)
 
+    def usage(self, pod: Pod) -> dict[str, dict[str, float]]:
+        """What each running container of `pod` uses and shows now: amounts by metric by container."""
+        now = self._clock.now()
+        found: dict[str, dict[str, float]] = {}
+        for fact in self.facts(pod).containers:
+            if fact.phase is ContainerPhase.RUNNING and fact.started_at is not None:
+                behaviour, age_s = self._behaviour(pod, fact.name), (now - fact.started_at).total_seconds()
+                amounts = {metric: behaviour.amount(metric, age_s) for metric in behaviour.metrics}
+                found[fact.name] = {metric: value for metric, value in amounts.items() if value is not None}
+        return found
+
     def perform(self, pod: Pod, action: Action) -> None:
         self._pods.setdefault(pod.metadata.uid, _Pod())
         match action:
             case CreateSandbox():
-                self._after(pod, 0.5, self._create_sandbox)
-            case StartContainer(name=name, attempt=attempt):
-                behaviour = self._behaviour(pod, name)
-                self._after(pod, behaviour.start_s, lambda p: self._start(p, name, attempt))
-            case StopContainer(name=name, attempt=attempt, grace_s=grace_s):
-                self._stop(pod, name, attempt, grace_s)
+                self._after(pod, SANDBOX_S, self._create_sandbox)
+            case StartContainer(name=name):
+                self._after(pod, self._behaviour(pod, name).start_s, lambda p: self._start(p, action))
+            case ResizeContainer(name=name, attempt=attempt):
+                self._after(pod, RESIZE_S, lambda p: self._resize(p, name, attempt))
+            case RunPreStop(name=name):
+                facts = self.facts(pod)
+                self._change(pod, replace(facts, stops={name: Stop(self._clock.now()), **facts.stops}))
+            case StopContainer():
+                self._stop(pod, action)
             case RunProbe():
                 self._probe(pod, action)
+            case RemoveContainers():
+                facts = replace(self.facts(pod), containers=(), probes=(), problems={}, stops={})
+                self._after(pod, SANDBOX_S, lambda p: self._change(p, facts))
+            case StopSandbox():
+                self._after(pod, SANDBOX_S, lambda p: self._change(p, replace(self.facts(p), sandbox=None)))
             case RemoveSandbox():
-                self._after(pod, 0.5, lambda p: self._change(p, PodFacts()))
+                self._after(pod, SANDBOX_S, lambda p: self._change(p, PodFacts()))
             case RemoveFromApi():
                 raise AssertionError("the agent deletes objects itself")
 
+    def crash(self, pod: Pod, container: str = "", exit_code: int = 1) -> bool:
+        """End a running container (the first, if none is named) as if by itself; whether there was one."""
+        for fact in self.facts(pod).containers:
+            if fact.phase is ContainerPhase.RUNNING and container in ("", fact.name):
+                self._exit(pod, fact.name, fact.attempt, exit_code, "")
+                return True
+        return False
+
+    def probe_again(self) -> None:
+        """Containers may behave differently from now on: what was foreseen of their probes is forgotten."""
+        now = self._clock.now()
+        for uid, known in tuple(self._pods.items()):
+            probed = tuple(
+                replace(p, last_at=now) if p.last_at is not None and p.last_at > now else p for p in known.facts.probes
+            )
+            if probed != known.facts.probes:
+                known.facts = replace(known.facts, probes=probed)
+                self.on_change(uid)
+
+    def _free_address(self) -> str:
+        """The next after the last one given that no pod has, as upstream's host-local address management."""
+        used = {known.facts.sandbox.ip for known in self._pods.values() if known.facts.sandbox is not None}
+        numbers = (2 + (self._last_address - 1 + step) % 253 for step in range(253))
+        number = next(number for number in numbers if f"{self._subnet}.{number}" not in used)
+        self._last_address = number
+        return f"{self._subnet}.{number}"
+
     def _behaviour(self, pod: Pod, name: str) -> Behaviour:
-        containers = (*pod.spec.init_containers, *pod.spec.containers)
-        return self.behaves(pod, next(c for c in containers if c.name == name))
+        return self.behaves(pod, _container(pod, name)[0])
 
     def _after(self, pod: Pod, delay_s: float, then: Callable[[Pod], None]) -> None:
         def call() -> None:
@@ -112,19 +223,20 @@ class SimulatedRuntime:
     def _create_sandbox(self, pod: Pod) -> None:
         facts = self.facts(pod)
         if facts.sandbox is None:
-            self._addresses += 1
-            ip = self._host_ip if pod.spec.host_network else f"{self._subnet}.{self._addresses}"
+            ip = self._host_ip if pod.spec.host_network else self._free_address()
             self._change(pod, replace(facts, sandbox=SandboxFact(ip, self._host_ip, self._clock.now())))
 
-    def _start(self, pod: Pod, name: str, attempt: int) -> None:
+    def _start(self, pod: Pod, action: StartContainer) -> None:
+        name, attempt = action.name, action.attempt
         facts, behaviour, now = self.facts(pod), self._behaviour(pod, name), self._clock.now()
         if facts.sandbox is None or any(f.name == name and f.attempt >= attempt for f in facts.containers):
             return
-        problems = {key: problem for key, problem in facts.problems.items() if key != name}
-        if behaviour.problem is not None:
-            self._change(pod, replace(facts, problems={**problems, name: behaviour.problem}))
+        container, role = _container(pod, name)
+        problem = self._problem(behaviour, container, facts.problems.get(name), now)
+        problems = {key: known for key, known in facts.problems.items() if key != name}
+        if problem is not None:
+            self._change(pod, replace(facts, problems={**problems, name: problem}))
             return
-        container = next(c for c in (*pod.spec.init_containers, *pod.spec.containers) if c.name == name)
         fact = ContainerFact(
             name=name,
             attempt=attempt,
@@ -133,51 +245,108 @@ class SimulatedRuntime:
             image=container.image,
             image_id=container.image,
             started_at=now,
+            back_off_s=action.back_off_s,
+            resources=None if role is Role.EPHEMERAL else container.resources,
         )
         kept = tuple(f for f in facts.containers if f.name != name or f.attempt == attempt - 1)
-        asked = {key: at for key, at in facts.stop_asked_at.items() if key != name}
-        probes = tuple(p for p in facts.probes if p.container != name)
+        stops = {key: stop for key, stop in facts.stops.items() if key != name}
+        probed = tuple(p for p in facts.probes if p.container != name)
         self._change(
             pod,
-            replace(facts, containers=(*kept, fact), problems=problems, stop_asked_at=asked, probes=probes),
+            replace(facts, containers=(*kept, fact), problems=problems, stops=stops, probes=probed),
         )
-        if behaviour.exits_after_s is not None:
-            self._after(pod, behaviour.exits_after_s, lambda p: self._exit(p, name, attempt, behaviour.exit_code))
+        for delay_s, code, reason in _ends(behaviour, container, attempt):
+            self._after(pod, delay_s, lambda p, c=code, r=reason: self._exit(p, name, attempt, c, r))  # type: ignore[misc]
 
-    def _stop(self, pod: Pod, name: str, attempt: int, grace_s: int) -> None:
+    @staticmethod
+    def _problem(behaviour: Behaviour, container: Container, before: Problem | None, now: datetime) -> Problem | None:
+        if behaviour.problem is not None:
+            return replace(behaviour.problem, at=now, times=before.times + 1 if before is not None else 1)
+        failures = before.times if before is not None else 0
+        if behaviour.pull_failures < 0 or failures < behaviour.pull_failures:
+            text = f'failed to pull and unpack image "{container.image}": not found'
+            return Problem("ErrImagePull", text, now, failures + 1)
+        return None
+
+    def _resize(self, pod: Pod, name: str, attempt: int) -> None:
+        facts, resources = self.facts(pod), _container(pod, name)[0].resources
+        changed = tuple(
+            replace(f, resources=resources) if (f.name, f.attempt) == (name, attempt) else f for f in facts.containers
+        )
+        self._change(pod, replace(facts, containers=changed))
+
+    def _stop(self, pod: Pod, action: StopContainer) -> None:
+        name, attempt, now = action.name, action.attempt, self._clock.now()
         facts, behaviour = self.facts(pod), self._behaviour(pod, name)
-        asked: dict[str, datetime] = {name: self._clock.now(), **facts.stop_asked_at}
-        self._change(pod, replace(facts, stop_asked_at=asked))
-        killed = behaviour.stop_s > grace_s
-        delay_s, code = (grace_s, 137) if killed else (behaviour.stop_s, 143)
-        self._after(pod, delay_s, lambda p: self._exit(p, name, attempt, code))
+        if not any((f.name, f.attempt) == (name, attempt) and f.finished_at is None for f in facts.containers):
+            return
+        self._pods[pod.metadata.uid].stopped_for.setdefault((name, attempt), action.reason)
+        stop = facts.stops.get(name, Stop(now))
+        kill_at = now + timedelta(seconds=action.grace_s)
+        kill_at = kill_at if stop.kill_at is None else min(kill_at, stop.kill_at)
+        self._change(pod, replace(facts, stops={**facts.stops, name: replace(stop, kill_at=kill_at)}))
+        hook = _container(pod, name)[0].lifecycle
+        sleep = hook.pre_stop.sleep if hook is not None and hook.pre_stop is not None else None
+        hook_over_at = stop.asked_at + timedelta(seconds=sleep.seconds if sleep is not None else 0)
+        ends_at = max(now, hook_over_at) + timedelta(seconds=behaviour.stop_s)
+        killed = behaviour.hangs_on_stop or ends_at > kill_at
+        delay_s = (min(kill_at, ends_at) if not behaviour.hangs_on_stop else kill_at) - now
+        code = KILLED if killed else behaviour.stop_code
+        self._after(pod, delay_s.total_seconds(), lambda p: self._exit(p, name, attempt, code, ""))
 
-    def _exit(self, pod: Pod, name: str, attempt: int, code: int) -> None:
+    def _exit(self, pod: Pod, name: str, attempt: int, code: int, reason: str) -> None:
         facts = self.facts(pod)
+        stopped_for = self._pods[pod.metadata.uid].stopped_for.pop((name, attempt), None)
         ended = tuple(
-            replace(f, phase=ContainerPhase.EXITED, finished_at=self._clock.now(), exit_code=code)
+            replace(
+                f,
+                phase=ContainerPhase.EXITED,
+                finished_at=self._clock.now(),
+                exit_code=code,
+                reason=reason,
+                stopped_for=stopped_for,
+            )
             if f.name == name and f.attempt == attempt and f.phase is ContainerPhase.RUNNING
             else f
             for f in facts.containers
         )
         if ended != facts.containers:
-            asked = {key: at for key, at in facts.stop_asked_at.items() if key != name}
-            self._change(pod, replace(facts, containers=ended, stop_asked_at=asked))
+            stops = {key: stop for key, stop in facts.stops.items() if key != name}
+            self._change(pod, replace(facts, containers=ended, stops=stops))
 
     def _probe(self, pod: Pod, action: RunProbe) -> None:
-        facts, now = self.facts(pod), self._clock.now()
+        facts, now, kind = self.facts(pod), self._clock.now(), action.kind
         fact = next((f for f in facts.containers if (f.name, f.attempt) == (action.container, action.attempt)), None)
-        if fact is None or fact.started_at is None:
+        if fact is None or fact.started_at is None or fact.phase is not ContainerPhase.RUNNING:
             return
-        ready_at = fact.started_at + timedelta(seconds=self._behaviour(pod, action.container).ready_after_s)
-        good = now >= ready_at or action.kind is ProbeKind.LIVENESS
-        wanted = (action.container, action.attempt, action.kind)
-        old = next((p for p in facts.probes if (p.container, p.attempt, p.kind) == wanted), ProbeFact(*wanted))
-        new = replace(
-            old,
-            successes=old.successes + 1 if good else 0,
-            failures=0 if good else old.failures + 1,
-            last_at=now,
-            message="" if good else "not ready yet (simulated)",
+        behaviour, probe = (
+            self._behaviour(pod, action.container),
+            probes.of(_container(pod, action.container)[0], kind),
         )
+        good = behaviour.passes(kind, (now - fact.started_at).total_seconds(), fact.attempt)
+        wanted = (action.container, action.attempt, kind)
+        old = next((p for p in facts.probes if (p.container, p.attempt, p.kind) == wanted), ProbeFact(*wanted))
+        outcome, text = (ProbeOutcome.SUCCESS, "") if good else (ProbeOutcome.FAILURE, "not ready yet (simulated)")
+        # Nothing that this container will do changes the outcome any more, so all later runs are this one.
+        settled = good and probe is not None and old.successes + 1 >= max(1, probe.success_threshold)
+        at = now + SETTLED if settled and behaviour.settles(kind) else now
+        new = old.after(outcome, text, at)
         self._change(pod, replace(facts, probes=(*(p for p in facts.probes if p is not old), new)))
+
+
+def _ends(behaviour: Behaviour, container: Container, attempt: int) -> list[tuple[float, int, str]]:
+    """When this attempt ends by itself, with which exit code and why."""
+    if not behaviour.fails(attempt):
+        return []
+    ends = []
+    if behaviour.exits_after_s is not None:
+        ends.append((behaviour.exits_after_s, behaviour.exit_code, ""))
+    limit = container.resources.limits.get("memory")
+    too_much = [at for at, used in behaviour.metrics.get("memory", ()) if limit is not None and used > limit.value]
+    if behaviour.out_of_memory_after_s is not None:
+        too_much.append(behaviour.out_of_memory_after_s)
+    return [*ends, *([(min(too_much), KILLED, "OOMKilled")] if too_much else [])]
+
+
+def _container(pod: Pod, name: str) -> tuple[Container, Role]:
+    return next((container, role) for container, role in all_containers(pod) if container.name == name)

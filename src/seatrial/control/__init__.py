@@ -4,13 +4,54 @@ from __future__ import annotations
 
 from typing import Final
 
-from seatrial.control import deployment, endpointslice, garbage, namespace, replicaset
+from seatrial.control import (
+    autoscaler,
+    clusterrole,
+    cronjob,
+    daemonset,
+    deployment,
+    disruption,
+    endpoints,
+    endpointslice,
+    garbage,
+    job,
+    namespace,
+    nodelifecycle,
+    podgc,
+    quota,
+    replicaset,
+    replicationcontroller,
+    serviceaccount,
+    statefulset,
+    tainteviction,
+    ttl,
+    volumes,
+)
 from seatrial.control.controller import Controller
 
 CONTROLLERS: Final[tuple[Controller, ...]] = (
     deployment.CONTROLLER,
     replicaset.CONTROLLER,
     endpointslice.CONTROLLER,
+    replicationcontroller.CONTROLLER,
+    statefulset.CONTROLLER,
+    daemonset.CONTROLLER,
+    endpoints.CONTROLLER,
+    endpoints.CLEANING,
+    endpoints.MIRRORING,
+    serviceaccount.CONTROLLER,
+    quota.CONTROLLER,
+    clusterrole.CONTROLLER,
+    disruption.CONTROLLER,
+    disruption.CLEANING,
+    *job.CONTROLLERS,
+    cronjob.CONTROLLER,
+    ttl.CONTROLLER,
+    autoscaler.CONTROLLER,
+    podgc.CONTROLLER,
+    *nodelifecycle.CONTROLLERS,
+    tainteviction.CONTROLLER,
+    *volumes.CONTROLLERS,
     namespace.CONTROLLER,
     *garbage.CONTROLLERS,
 )

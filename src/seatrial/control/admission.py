@@ -30,6 +30,21 @@ _VOLUME_DEFAULTS: Final[dict[str, JsonObject]] = {
     "scaleIO": {"fsType": "xfs", "storageMode": "ThinProvisioned"},
     "secret": {"defaultMode": 0o644},
 }
+_ZERO_IS_UNSET: Final = frozenset(
+    (
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "minReadySeconds",
+        "paused",
+        "publishNotReadyAddresses",
+        "stdin",
+        "stdinOnce",
+        "tty",
+        "unschedulable",
+    )
+)
+"""Go leaves these fields out when they are zero, in whichever type they are."""
 _CONTAINER_STATUS: Final[JsonObject] = {
     "image": "", "imageID": "", "lastState": {}, "ready": False, "restartCount": 0, "state": {},
 }  # fmt: skip  # Go writes these always
@@ -71,6 +86,24 @@ def qos_class(spec: JsonObject) -> str:
     if not some:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
+
+
+def select_own_pods(job: JsonObject) -> None:
+    """What the API server does to a Job that is created, with its uid: unless `manualSelector`, it selects its pods.
+
+    As in upstream a Job without labels then has those of its template.
+    """
+    metadata, spec = _part(job, "metadata"), _part(job, "spec")
+    template = _part(_part(spec, "template"), "metadata")
+    if spec.get("manualSelector") is not True:
+        uid, name = metadata.get("uid", ""), metadata.get("name", "")
+        labels = _part(template, "labels")
+        for prefix in ("", "batch.kubernetes.io/"):
+            labels.setdefault(f"{prefix}job-name", name)
+            labels.setdefault(f"{prefix}controller-uid", uid)
+        _part(_part(spec, "selector"), "matchLabels").setdefault("batch.kubernetes.io/controller-uid", uid)
+    if template.get("labels") and not metadata.get("labels"):
+        metadata["labels"] = dict(template["labels"])
 
 
 # --- pods ---
@@ -268,6 +301,9 @@ def _daemon_set(daemon_set: JsonObject, minor: int) -> None:
         rolling.setdefault("maxUnavailable", 1)
         rolling.setdefault("maxSurge", 0)
     spec.setdefault("revisionHistoryLimit", 10)
+    status = _part(daemon_set, "status")
+    for count in ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"):
+        status.setdefault(count, 0)
 
 
 def _stateful_set(stateful_set: JsonObject, minor: int) -> None:
@@ -279,6 +315,8 @@ def _stateful_set(stateful_set: JsonObject, minor: int) -> None:
         _part(strategy, "rollingUpdate")
     if strategy["type"] == "RollingUpdate" and isinstance(strategy.get("rollingUpdate"), dict):
         strategy["rollingUpdate"].setdefault("partition", 0)
+        if minor >= 37:  # MaxUnavailableStatefulSet is on
+            strategy["rollingUpdate"].setdefault("maxUnavailable", 1)
     if minor >= 27:  # StatefulSetAutoDeletePVC became beta
         retention = _part(spec, "persistentVolumeClaimRetentionPolicy")
         _fill(retention, "whenDeleted", "Retain")
@@ -286,7 +324,23 @@ def _stateful_set(stateful_set: JsonObject, minor: int) -> None:
     spec.setdefault("replicas", 1)
     spec.setdefault("revisionHistoryLimit", 10)
     for claim in _items(spec, "volumeClaimTemplates"):
+        claim |= {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
         _claim(claim, minor)
+    status = _part(stateful_set, "status")
+    status.setdefault("replicas", 0)
+    status.setdefault("availableReplicas", 0)
+
+
+def _replication_controller(controller: JsonObject, minor: int) -> None:
+    """Selector and labels are the template's where there are none."""
+    spec = _template(controller, minor)
+    labels = spec["template"]["metadata"].get("labels")
+    if labels:
+        spec.setdefault("selector", dict(labels))
+        if not controller.setdefault("metadata", {}).get("labels"):
+            controller["metadata"]["labels"] = dict(labels)
+    spec.setdefault("replicas", 1)
+    _part(controller, "status").setdefault("replicas", 0)
 
 
 def _job(job: JsonObject, minor: int) -> None:
@@ -300,6 +354,7 @@ def _job_spec(spec: JsonObject, minor: int) -> None:
     spec.setdefault("backoffLimit", 2**31 - 1 if "backoffLimitPerIndex" in spec else 6)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
+    spec.setdefault("manualSelector", False)
     if minor >= 29:  # JobPodReplacementPolicy became beta
         spec.setdefault("podReplacementPolicy", "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
 
@@ -416,6 +471,21 @@ def _claim(claim: JsonObject, minor: int) -> None:
     _fill(_part(claim, "status"), "phase", "Pending")
 
 
+def _persistent_volume(volume: JsonObject, minor: int) -> None:
+    spec = _part(volume, "spec")
+    _milli(spec.get("capacity"))
+    _fill(spec, "persistentVolumeReclaimPolicy", "Retain")
+    _fill(spec, "volumeMode", "Filesystem")
+    if isinstance(spec.get("hostPath"), dict):
+        spec["hostPath"].setdefault("type", "")
+    _fill(_part(volume, "status"), "phase", "Pending")
+
+
+def _storage_class(storage_class: JsonObject, minor: int) -> None:
+    _fill(storage_class, "reclaimPolicy", "Delete")
+    _fill(storage_class, "volumeBindingMode", "Immediate")
+
+
 def _claim_spec(spec: JsonObject) -> None:
     _fill(spec, "volumeMode", "Filesystem")
     resources = _part(spec, "resources")
@@ -426,6 +496,7 @@ def _claim_spec(spec: JsonObject) -> None:
 _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("", "Namespace"): _namespace,
     ("", "Node"): _node,
+    ("", "PersistentVolume"): _persistent_volume,
     ("", "PersistentVolumeClaim"): _claim,
     ("", "Pod"): _pod,
     ("", "Secret"): _secret,
@@ -434,12 +505,14 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
+    ("", "ReplicationController"): _replication_controller,
     ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("batch", "CronJob"): _cron_job,
     ("batch", "Job"): _job,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,
     ("policy", "PodDisruptionBudget"): _disruption_budget,
+    ("storage.k8s.io", "StorageClass"): _storage_class,
 }
 
 
@@ -447,7 +520,7 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
 
 
 def _normal(value: Any, node: schemas.SchemaNode | None) -> Any:
-    """A deep copy; where the schema is known, nulls are gone and quantities are canonical, as Go would write them."""
+    """A deep copy; where the schema is known, nulls and such zeros are gone and quantities canonical, as Go writes."""
     if node is not None and node.is_quantity:
         try:
             return str(Quantity.parse(value))
@@ -458,7 +531,7 @@ def _normal(value: Any, node: schemas.SchemaNode | None) -> Any:
         return {
             name: _normal(each, children[name])
             for name, each in value.items()
-            if each is not None or children[name] is None
+            if children[name] is None or (each is not None and (each or name not in _ZERO_IS_UNSET))
         }
     if isinstance(value, list):
         items = node.items if node is not None else None

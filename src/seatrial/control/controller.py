@@ -6,7 +6,7 @@ what a decision may be memoised on (the checker), and the arrows of the architec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -33,6 +33,7 @@ class Relation(Enum):
     NEIGHBOUR = "neighbour"  # in the subject's namespace
     NAMESAKE = "namesake"  # of the subject's name, and in its namespace if it has one
     HOSTED = "hosted"  # pods that run on the subject, a node
+    STORAGE = "storage"  # about the same claim or volume: the claim, its volume, the pods that mount it
     ALL = "all"  # every object of the kind
 
 
@@ -56,7 +57,8 @@ class Seen:
     """One observation: the subject, the objects read (each kind sorted by namespace and name), the time (UTC).
 
     `minor` is the Kubernetes version 1.x whose behaviour is asked for. `refused` is the write of the decision just
-    before this one that the API did not take; only controllers that hear refusals are told.
+    before this one that the API did not take; only controllers that hear refusals are told. `memory` is what the
+    decision before this one asked to be told again.
     """
 
     subject: Object
@@ -64,6 +66,7 @@ class Seen:
     now: datetime
     minor: int = NEWEST_MINOR
     refused: Refusal | None = None
+    memory: Hashable | None = None
 
     def all(self, kind: type[T]) -> tuple[T, ...]:
         return cast("tuple[T, ...]", self.objects.get(kind, ()))
@@ -71,10 +74,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All writes for one observation, in the order to make them, and when to look again though nothing changed."""
+    """All writes for one observation, in the order to make them, and when to look again though nothing changed.
+
+    `memory` is handed to the subject's next decision, even if a write fails: what upstream's controller keeps in its
+    process, and loses with it. A decision without it forgets.
+    """
 
     writes: tuple[Write, ...] = ()
     wake_at: datetime | None = None
+    memory: Hashable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,9 @@ class Controller:
 
     A controller that `hears_refusals` is asked once more, with `Seen.refused`, after the API refused one of its writes:
     it then says so (a condition, an event) and does not repeat the write. It is asked anew, without, after a back-off.
+
+    Two declarations save asking in vain: subjects that are not `concerned` have nothing to be decided, and a change of
+    the subject that `view` does not show does not wake. Without them every subject and each of its changes counts.
     """
 
     name: str
@@ -91,3 +102,5 @@ class Controller:
     reads: tuple[Read, ...]
     reconcile: Callable[[Seen], Decision] = field(repr=False)
     hears_refusals: bool = False
+    concerned: Callable[[Object], bool] | None = None
+    view: Callable[[Object], Object] | None = None

@@ -18,7 +18,9 @@ from seatrial.control import rollout
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.ownership import claim, controller_reference
 from seatrial.control.relations import POD_TEMPLATE_HASH
-from seatrial.control.writes import Create, Delete, RecordEvent, Update, UpdateStatus, Write
+from seatrial.control.replicaset import NAMESPACE_ENDS, TERMINATING_REPLICAS_MINOR
+from seatrial.control.templates import template_hash
+from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, Update, UpdateStatus, Write
 from seatrial.kube.objects import (
     Deployment,
     LabelSelector,
@@ -27,7 +29,6 @@ from seatrial.kube.objects import (
     Pod,
     PodTemplateSpec,
     ReplicaSet,
-    canonical,
 )
 from seatrial.kube.objects.pods import PodStatus
 from seatrial.kube.objects.workloads import DeploymentCondition, DeploymentStatus
@@ -52,15 +53,6 @@ _HISTORY_LENGTH: Final = 2000
 """Characters of the revision-history annotation, upstream's bound."""
 _FOREVER: Final = 2**31 - 1
 """This value of progressDeadlineSeconds or revisionHistoryLimit means: none."""
-_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
-
-
-def template_hash(template: PodTemplateSpec, collision_count: int | None) -> str:
-    """The value of pod-template-hash. Ours, not upstream's: FNV-1a over the canonical template, in its alphabet."""
-    digest = 0x811C9DC5
-    for byte in canonical(template) + (b"" if collision_count is None else collision_count.to_bytes(8, "little")):
-        digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
-    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in str(digest))
 
 
 def reconcile(seen: Seen) -> Decision:
@@ -70,7 +62,9 @@ def reconcile(seen: Seen) -> Decision:
     if subject.spec.selector is None or subject.spec.selector == LabelSelector():
         return _refuse_to_select_all(subject)
     mine, claims = claim(subject, subject.spec.selector, seen.all(ReplicaSet))
-    work = Rollout(subject, now, {rs.metadata.name: rs for rs in seen.all(ReplicaSet)}, _by_age(mine))
+    if seen.refused is not None:
+        return _explain(subject, seen.refused, now)
+    work = Rollout(subject, now, seen.minor, {rs.metadata.name: rs for rs in seen.all(ReplicaSet)}, _by_age(mine))
     # Releases end here; adoptions travel with whatever else becomes of the adopted ReplicaSet.
     adopted = {rs.metadata.uid for rs in mine}
     work.writes.extend(update for update in claims if update.before.metadata.uid not in adopted)
@@ -100,6 +94,7 @@ class Rollout:
 
     deployment: Deployment
     now: datetime
+    minor: int
     observed: Mapping[str, ReplicaSet]
     sets: list[ReplicaSet]
     """Ours, oldest first, as they should become."""
@@ -294,7 +289,7 @@ class Rollout:
         active = [rs for rs in self.sets if _size(rs) > 0]
         if len(active) <= 1:
             latest = active[0] if active else self.new_set or (self.old_sets[-1] if self.old_sets else None)
-            if latest is not None:
+            if latest is not None and _size(latest) != self.replicas:
                 self._scale(latest, self.replicas)
             return
         new = self.new_set
@@ -353,7 +348,7 @@ class Rollout:
         if estimate:
             status = self._with_progress(status)
             failure = self._replica_failure()
-            status = _drop(status, "ReplicaFailure") if failure is None else self._set(status, failure)
+            status = _drop(status, "ReplicaFailure") if failure is None else _with_condition(status, failure)
         self.status = status
         self._look_again()
 
@@ -361,7 +356,6 @@ class Rollout:
         new = self.observed.get(self.new)
         sets = [self.observed[rs.metadata.name] for rs in self.sets if rs.metadata.name in self.observed]
         available = sum(rs.status.available_replicas for rs in sets)
-        terminating = [rs.status.terminating_replicas for rs in sets]
         status = replace(
             self.status_seen,
             observed_generation=self.deployment.metadata.generation,
@@ -370,15 +364,15 @@ class Rollout:
             ready_replicas=sum(rs.status.ready_replicas for rs in sets),
             available_replicas=available,
             unavailable_replicas=max(0, sum(_size(rs) for rs in self.sets) - available),
-            terminating_replicas=sum(count or 0 for count in terminating),
+            terminating_replicas=_terminating(sets) if self.minor >= TERMINATING_REPLICAS_MINOR else None,
         )
         if available >= self.limits.min_available:
-            return self._set(
+            return _with_condition(
                 status,
                 self._make("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability."),
             )
         message = "Deployment does not have minimum availability."
-        return self._set(status, self._make("Available", "False", "MinimumReplicasUnavailable", message))
+        return _with_condition(status, self._make("Available", "False", "MinimumReplicasUnavailable", message))
 
     def _with_progress(self, status: DeploymentStatus) -> DeploymentStatus:
         if self.deadline_s is None:
@@ -389,7 +383,7 @@ class Rollout:
             return status
         what = f'ReplicaSet "{self.new}"' if self.new else f'Deployment "{self.deployment.metadata.name}"'
         if is_complete(self.deployment, status):
-            return self._set(
+            return _with_condition(
                 status,
                 self._make("Progressing", "True", "NewReplicaSetAvailable", f"{what} has successfully progressed."),
             )
@@ -397,9 +391,9 @@ class Rollout:
             condition = self._make("Progressing", "True", "ReplicaSetUpdated", f"{what} is progressing.")
             if current is not None and current.status == "True":
                 condition = replace(condition, last_transition_time=current.last_transition_time)
-            return self._set(_drop(status, "Progressing"), condition)
+            return _with_condition(_drop(status, "Progressing"), condition)
         if self._has_timed_out(current):
-            return self._set(
+            return _with_condition(
                 status,
                 self._make("Progressing", "False", "ProgressDeadlineExceeded", f"{what} has timed out progressing."),
             )
@@ -463,7 +457,7 @@ class Rollout:
         return next((c for c in self.status_seen.conditions if c.type == kind), None)
 
     def _note(self, kind: str, status: str, reason: str, message: str) -> None:
-        self.status_seen = self._set(self.status_seen, self._make(kind, status, reason, message))
+        self.status_seen = _with_condition(self.status_seen, self._make(kind, status, reason, message))
 
     def _make(self, kind: str, status: str, reason: str, message: str) -> DeploymentCondition:
         return DeploymentCondition(
@@ -475,16 +469,6 @@ class Rollout:
             last_update_time=self.now,
         )
 
-    def _set(self, status: DeploymentStatus, condition: DeploymentCondition) -> DeploymentStatus:
-        """`status` with `condition`; nothing changes, times included, when status and reason stay."""
-        current = next((c for c in status.conditions if c.type == condition.type), None)
-        if current is not None:
-            if (current.status, current.reason) == (condition.status, condition.reason):
-                return status
-            if current.status == condition.status:
-                condition = replace(condition, last_transition_time=current.last_transition_time)
-        return replace(_drop(status, condition.type), conditions=(*_drop(status, condition.type).conditions, condition))
-
     def decision(self) -> Decision:
         for rs in self.sets:
             before = self.observed.get(rs.metadata.name)
@@ -494,13 +478,12 @@ class Rollout:
                 self.writes.append(Update(before, rs))
         self.writes.extend(self.events)
         self.writes.extend(Delete(rs) for rs in self.deleted)
-        deployment = self.deployment
-        told = replace(deployment, status=self.status)
-        if told != deployment:
-            self.writes.append(UpdateStatus(deployment, told))
-        if self.revision and self.revision != deployment.metadata.annotations.get(REVISION):
+        told = replace(self.deployment, status=self.status)
+        if told != self.deployment:
+            self.writes.append(UpdateStatus(self.deployment, told))
+        if self.revision and self.revision != self.deployment.metadata.annotations.get(REVISION):
             # After the status, so that a conflict between the two loses nothing: the next decision tries again.
-            annotations = {**deployment.metadata.annotations, REVISION: self.revision}
+            annotations = {**self.deployment.metadata.annotations, REVISION: self.revision}
             self.writes.append(Update(told, _annotate(told, annotations)))
         return Decision(tuple(self.writes), self.wake_at)
 
@@ -513,6 +496,36 @@ def _refuse_to_select_all(deployment: Deployment) -> Decision:
         writes.append(RecordEvent(deployment, "Warning", "SelectingAll", message))
         writes.append(UpdateStatus(deployment, replace(deployment, status=status)))
     return Decision(tuple(writes))
+
+
+def _explain(deployment: Deployment, refused: Refusal, now: datetime) -> Decision:
+    """What is told of a ReplicaSet that the API did not create; a taken name is avoided next time."""
+    status = deployment.status
+    if not isinstance(refused.write, Create) or NAMESPACE_ENDS in refused.message:
+        return Decision()
+    if refused.message.endswith("already exists"):
+        status = replace(status, collision_count=(status.collision_count or 0) + 1)
+        return Decision((UpdateStatus(deployment, replace(deployment, status=status)),))
+    message = f'Failed to create new replica set "{refused.write.object.metadata.name}": {refused.message}'
+    event = RecordEvent(deployment, "Warning", "ReplicaSetCreateError", message)
+    if deployment.spec.progress_deadline_seconds == _FOREVER:
+        return Decision((event,))
+    condition = DeploymentCondition(
+        type="Progressing",
+        status="False",
+        reason="ReplicaSetCreateError",
+        message=message,
+        last_transition_time=now,
+        last_update_time=now,
+    )
+    told = replace(deployment, status=_with_condition(status, condition))
+    return Decision((event, *((UpdateStatus(deployment, told),) if told != deployment else ())))
+
+
+def _terminating(sets: list[ReplicaSet]) -> int | None:
+    """The sum, unless one that was looked at does not say."""
+    counts = [rs.status.terminating_replicas for rs in sets if rs.status.observed_generation]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _by_age(sets: list[ReplicaSet]) -> list[ReplicaSet]:
@@ -559,6 +572,17 @@ def _annotate(obj: T, annotations: Mapping[str, str]) -> T:
     return replace(obj, metadata=replace(obj.metadata, annotations=dict(annotations)))
 
 
+def _with_condition(status: DeploymentStatus, condition: DeploymentCondition) -> DeploymentStatus:
+    """`status` with `condition`; nothing changes, times included, when status and reason stay."""
+    current = next((c for c in status.conditions if c.type == condition.type), None)
+    if current is not None:
+        if (current.status, current.reason) == (condition.status, condition.reason):
+            return status
+        if current.status == condition.status:
+            condition = replace(condition, last_transition_time=current.last_transition_time)
+    return replace(_drop(status, condition.type), conditions=(*_drop(status, condition.type).conditions, condition))
+
+
 def _drop(status: DeploymentStatus, kind: str) -> DeploymentStatus:
     return replace(status, conditions=tuple(c for c in status.conditions if c.type != kind))
 
@@ -597,4 +621,5 @@ CONTROLLER = Controller(
         Read(Pod, Relation.SELECTED, view=_view_of_pod),
     ),
     reconcile=reconcile,
+    hears_refusals=True,
 )

@@ -145,7 +145,7 @@ def _ports(service: Service, pod: Pod) -> Ports:
     """The pod's numbers for the Service's ports; a named port that the pod does not have is left out."""
     ports = []
     for port in service.spec.ports:
-        number = _number(port, pod)
+        number = port_number(port, pod)
         if number is not None:
             ports.append(
                 EndpointPort(
@@ -155,7 +155,8 @@ def _ports(service: Service, pod: Pod) -> Ports:
     return tuple(ports)
 
 
-def _number(port: ServicePort, pod: Pod) -> int | None:
+def port_number(port: ServicePort, pod: Pod) -> int | None:
+    """Where the pod serves the Service's port; None if it has no port of that name."""
     target = port.target_port
     if not isinstance(target, str):
         return target or port.port
@@ -172,7 +173,8 @@ def _target(endpoint: Endpoint) -> tuple[str, str]:
     return ("", "") if target is None else (target.name, target.uid)
 
 
-def _view_of_pod(pod: Object) -> Object:
+def pod_view(pod: Object) -> Object:
+    """What the endpoints of a Service depend on."""
     assert isinstance(pod, Pod)
     meta, spec, status = pod.metadata, pod.spec, pod.status
     return Pod(
@@ -213,7 +215,7 @@ CONTROLLER = Controller(
     actor="EndpointSlice controller",
     subject=Service,
     reads=(
-        Read(Pod, Relation.SELECTED, view=_view_of_pod),
+        Read(Pod, Relation.SELECTED, view=pod_view),
         Read(EndpointSlice, Relation.LABELLED, label=SERVICE_NAME),
         Read(Node, Relation.ALL, view=_view_of_node),
     ),

@@ -93,6 +93,10 @@ def ownership_only(obj: Object) -> Object:
     )
 
 
+def _is_owned_or_going(subject: Object) -> bool:
+    return bool(subject.metadata.owner_references) or subject.metadata.deletion_timestamp is not None
+
+
 _READS: Final = tuple(
     Read(kind, relation, view=ownership_only)
     for kind in _COLLECTED
@@ -106,6 +110,8 @@ CONTROLLERS: Final = tuple(
         subject=kind,
         reads=_READS,
         reconcile=reconcile,
+        concerned=_is_owned_or_going,
+        view=ownership_only,
     )
     for kind in _COLLECTED
 )

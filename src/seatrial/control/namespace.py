@@ -1,7 +1,8 @@
 """The namespace controller: a deleted namespace loses its contents, pods first, and then its own finalizer.
 
-Only kinds with a typed view are seen here; whoever stores further kinds removes them when the finalizer goes. Objects
-with finalizers are waited for; the conditions say which ones, in upstream's words.
+Since 1.33 nothing else goes while a pod is there, so that its network policies outlive it (KEP-5080). Objects with
+finalizers are waited for; the conditions say which ones, in upstream's words. Whoever stores kinds without a typed
+view removes them when the finalizer goes.
 """
 
 from __future__ import annotations
@@ -14,12 +15,26 @@ from msgspec.structs import replace
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.garbage import ownership_only
 from seatrial.control.writes import Delete, Update, UpdateStatus, Write
+from seatrial.kube import schemas
 from seatrial.kube.objects import KINDS, Namespace, Node, Object, Pod
 from seatrial.kube.objects.config import NamespaceCondition
 
 FINALIZER: Final = "kubernetes"
-_WAITING: Final = "Some content in the namespace has finalizers remaining"
-_FINISHED: Final = "All content-preserving finalizers finished"
+PODS_FIRST_SINCE: Final = 33
+_WELL: Final = {
+    "NamespaceDeletionDiscoveryFailure": ("ResourcesDiscovered", "All resources successfully discovered"),
+    "NamespaceDeletionGroupVersionParsingFailure": (
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    "NamespaceDeletionContentFailure": (
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    "NamespaceContentRemaining": ("ContentRemoved", "All content successfully removed"),
+    "NamespaceFinalizersRemaining": ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+}
+"""The conditions of a namespace that is being deleted, when there is nothing to report."""
 _CONTENTS: Final = tuple(kind for kind in KINDS.values() if kind not in {Namespace, Node})
 
 
@@ -32,55 +47,55 @@ def reconcile(seen: Seen) -> Decision:
     if not contents:
         kept = tuple(name for name in subject.spec.finalizers if name != FINALIZER)
         return Decision((Update(subject, replace(subject, spec=replace(subject.spec, finalizers=kept))),))
-    pods = seen.all(Pod)
-    now_due = pods or contents
-    writes: list[Write] = [Delete(obj) for obj in now_due if obj.metadata.deletion_timestamp is None]
-    conditions = _conditions(contents, subject, seen)
+    pods = seen.all(Pod) if seen.minor >= PODS_FIRST_SINCE else ()
+    writes: list[Write] = [Delete(obj) for obj in pods or contents if obj.metadata.deletion_timestamp is None]
+    # While pods are waited for, upstream has not looked at the rest and says that all is well.
+    remaining = [] if pods else [obj for obj in contents if obj.metadata.finalizers or isinstance(obj, Pod)]
+    conditions = _conditions(remaining, subject, seen)
     status = replace(subject.status, phase="Terminating", conditions=conditions)
     if status != subject.status:
         writes.append(UpdateStatus(subject, replace(subject, status=status)))
     return Decision(tuple(writes))
 
 
-def _conditions(contents: list[Object], subject: Namespace, seen: Seen) -> tuple[NamespaceCondition, ...]:
-    instances = Counter(_resource(obj) for obj in contents)
-    remaining = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(instances.items()))
-    finalizers = Counter(name for obj in contents for name in obj.metadata.finalizers)
+def _conditions(remaining: list[Object], subject: Namespace, seen: Seen) -> tuple[NamespaceCondition, ...]:
+    instances = Counter(map(_resource, remaining))
+    listed = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(instances.items()))
+    finalizers = Counter(name for obj in remaining for name in obj.metadata.finalizers)
     waiting = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
-    said = (
-        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "False",
-            "ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
+    found = {
+        "NamespaceContentRemaining": (
+            "SomeResourcesRemain",
+            f"Some resources are remaining: {listed}" if listed else "",
         ),
-        (
-            "NamespaceDeletionContentFailure",
-            "False",
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
+        "NamespaceFinalizersRemaining": (
+            "SomeFinalizersRemain",
+            f"Some content in the namespace has finalizers remaining: {waiting}" if waiting else "",
         ),
-        ("NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {remaining}"),
-        ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", f"{_WAITING}: {waiting}")
-        if waiting
-        else ("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", _FINISHED),
-    )
+    }
     before = {condition.type: condition for condition in subject.status.conditions}
     conditions = []
-    for kind, status, reason, message in said:
+    for kind, (ok_reason, ok_message) in _WELL.items():
+        reason, message = found.get(kind, ("", ""))
+        status = "True" if message else "False"
         previous = before.get(kind)
         same = previous is not None and previous.status == status
-        since = previous.last_transition_time if previous is not None and same else seen.now.replace(microsecond=0)
         conditions.append(
-            NamespaceCondition(type=kind, status=status, reason=reason, message=message, last_transition_time=since)
+            NamespaceCondition(
+                type=kind,
+                status=status,
+                reason=reason if message else ok_reason,
+                message=message or ok_message,
+                last_transition_time=previous.last_transition_time
+                if previous is not None and same
+                else seen.now.replace(microsecond=0),
+            )
         )
     return tuple(conditions)
 
 
 def _resource(obj: Object) -> str:
-    group = obj.api_version.rpartition("/")[0]
-    return f"{obj.kind.lower()}s.{group}"
+    return f"{schemas.plurals()[obj.api_version, obj.kind]}.{obj.api_version.rpartition('/')[0]}"
 
 
 CONTROLLER = Controller(
@@ -89,4 +104,5 @@ CONTROLLER = Controller(
     subject=Namespace,
     reads=tuple(Read(kind, Relation.WITHIN, view=ownership_only) for kind in _CONTENTS),
     reconcile=reconcile,
+    concerned=lambda namespace: namespace.metadata.deletion_timestamp is not None,
 )

@@ -6,7 +6,7 @@ released. An owner that is being deleted does neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -30,29 +30,40 @@ def controller_reference(owner: Object) -> OwnerReference:
     )
 
 
-def claim(owner: Object, selector: LabelSelector | None, candidates: Iterable[T]) -> tuple[list[T], list[Update]]:
-    """The candidates that `owner` controls now, as they then are, and the updates that adopt and release."""
+def claim(
+    owner: Object, selector: LabelSelector | None, candidates: Iterable[T], member: Callable[[T], bool] = lambda _: True
+) -> tuple[list[T], list[Update]]:
+    """The candidates that `owner` controls now, as they then are, and the updates that adopt and release.
+
+    What is no `member` counts as not selected.
+    """
     mine: list[T] = []
     updates: list[Update] = []
+    owner_stays = owner.metadata.deletion_timestamp is None
     for candidate in candidates:
         meta = candidate.metadata
-        selected = selectors.matches(selector, meta.labels)
+        selected = selectors.matches(selector, meta.labels) and member(candidate)
         current = meta.controller
         if current is not None:
             if current.uid != owner.metadata.uid:
                 continue
             if selected:
                 mine.append(candidate)
-            elif owner.metadata.deletion_timestamp is None and meta.deletion_timestamp is None:
+            elif owner_stays:
                 others = tuple(ref for ref in meta.owner_references if ref.uid != owner.metadata.uid)
                 updates.append(Update(candidate, _with_owners(candidate, others)))
-        elif selected and owner.metadata.deletion_timestamp is None and meta.deletion_timestamp is None:
-            if isinstance(candidate, Pod) and not is_active(candidate):
-                continue
-            adopted = _with_owners(candidate, (*meta.owner_references, controller_reference(owner)))
-            updates.append(Update(candidate, adopted))
-            mine.append(adopted)
+        elif selected and owner_stays and meta.deletion_timestamp is None:
+            taken = adopted(owner, candidate)
+            updates.append(Update(candidate, taken))
+            mine.append(taken)
     return mine, updates
+
+
+def adopted(owner: Object, orphan: T) -> T:
+    """`orphan` with `owner` as its controller; anything that has one already stays as it is."""
+    if orphan.metadata.controller is not None:
+        return orphan
+    return _with_owners(orphan, (*orphan.metadata.owner_references, controller_reference(owner)))
 
 
 def is_active(pod: Pod) -> bool:

@@ -6,12 +6,15 @@ A change wakes a subject exactly when the object is related to it before or afte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
-from seatrial.control.controller import Controller, Read, Relation, Seen
+from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
+from seatrial.control.writes import Refusal
 from seatrial.kube import selectors
 from seatrial.kube.objects import (
     DaemonSet,
@@ -19,6 +22,8 @@ from seatrial.kube.objects import (
     Job,
     LabelSelector,
     Object,
+    PersistentVolume,
+    PersistentVolumeClaim,
     Pod,
     PodDisruptionBudget,
     ReplicaSet,
@@ -41,10 +46,8 @@ def related(read: Read, subject: Object, obj: Object) -> bool:
         case Relation.OWNED:
             owner = obj.metadata.controller
             return owner is not None and bool(owner.uid) and owner.uid == subject.metadata.uid
-        case Relation.SELECTED:
-            return obj.metadata.namespace == subject.metadata.namespace and _selects(subject, obj, ())
-        case Relation.SIBLING:
-            return obj.metadata.namespace == subject.metadata.namespace and _selects(subject, obj, (POD_TEMPLATE_HASH,))
+        case Relation.SELECTED | Relation.SIBLING:
+            return obj.metadata.namespace == subject.metadata.namespace and _selects(subject, obj, _ignored(read))
         case Relation.LABELLED:
             return (
                 obj.metadata.namespace == subject.metadata.namespace
@@ -63,20 +66,107 @@ def related(read: Read, subject: Object, obj: Object) -> bool:
             return same_place and obj.metadata.name == subject.metadata.name
         case Relation.HOSTED:
             return isinstance(obj, Pod) and obj.spec.node_name == subject.metadata.name
+        case Relation.STORAGE:
+            return not set(storage(subject)).isdisjoint(storage(obj))
+
+
+def storage(obj: Object) -> tuple[tuple[str, str, str], ...]:
+    """The claims and volumes that an object is about, as kind, namespace and name."""
+    meta = obj.metadata
+    if isinstance(obj, Pod):
+        return tuple((PersistentVolumeClaim.kind, meta.namespace, name) for name in claim_names(obj))
+    if isinstance(obj, PersistentVolumeClaim):
+        own = (obj.kind, meta.namespace, meta.name)
+        return (own, (PersistentVolume.kind, "", obj.spec.volume_name)) if obj.spec.volume_name else (own,)
+    if isinstance(obj, PersistentVolume):
+        claim = obj.spec.claim_ref
+        own = (obj.kind, "", meta.name)
+        return (own,) if claim is None else (own, (PersistentVolumeClaim.kind, claim.namespace, claim.name))
+    return ()
+
+
+def claim_names(pod: Pod) -> tuple[str, ...]:
+    """The PersistentVolumeClaims that a pod mounts; a generic ephemeral volume's is named after pod and volume."""
+    return tuple(
+        f"{pod.metadata.name}-{volume.name}"
+        if volume.persistent_volume_claim is None
+        else volume.persistent_volume_claim.claim_name
+        for volume in pod.spec.volumes
+        if volume.persistent_volume_claim is not None or volume.ephemeral is not None
+    )
+
+
+class Source(Protocol):
+    """Where an observation comes from."""
+
+    def candidates(self, read: Read, subject: Object) -> Iterable[Object]:
+        """Objects that `subject` may see by `read`: more than what is related perhaps, never less."""
+
+    def everything(self, read: Read) -> tuple[Object, ...]:
+        """Every object of the kind, as the read's view shows it, by namespace and name."""
 
 
 def observe(
     controller: Controller, subject: Object, objects: Mapping[type[Object], Iterable[Object]], now: datetime
 ) -> Seen:
+    """What `controller` sees of `subject` among `objects`."""
+    return gather(controller, subject, _Given(objects), now)
+
+
+def gather(
+    controller: Controller,
+    subject: Object,
+    source: Source,
+    now: datetime,
+    *,
+    minor: int = NEWEST_MINOR,
+    refused: Refusal | None = None,
+    memory: Hashable | None = None,
+) -> Seen:
     """What `controller` sees of `subject`: for each kind the union of its reads, the first matching read's view."""
-    seen: dict[type[Object], dict[tuple[str, str], Object]] = {}
+    whole: dict[type[Object], tuple[Object, ...]] = {}
+    some: dict[type[Object], dict[tuple[str, str], Object]] = {}
     for read in controller.reads:
-        of_kind = seen.setdefault(read.kind, {})
-        for obj in objects.get(read.kind, ()):
+        if read.kind in whole:
+            continue
+        if read.relation is Relation.ALL and not some.get(read.kind):
+            whole[read.kind] = source.everything(read)
+            continue
+        of_kind = some.setdefault(read.kind, {})
+        for obj in source.candidates(read, subject):
             place = (obj.metadata.namespace, obj.metadata.name)
             if place not in of_kind and related(read, subject, obj):
                 of_kind[place] = obj if read.view is None else read.view(obj)
-    return Seen(subject, {kind: tuple(found[place] for place in sorted(found)) for kind, found in seen.items()}, now)
+    objects = {kind: tuple(found[place] for place in sorted(found)) for kind, found in some.items()}
+    return Seen(subject, {**objects, **whole}, now, minor, refused, memory)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Objects in hand, without an index."""
+
+    objects: Mapping[type[Object], Iterable[Object]]
+
+    def candidates(self, read: Read, _: Object) -> Iterable[Object]:
+        return self.objects.get(read.kind, ())
+
+    def everything(self, read: Read) -> tuple[Object, ...]:
+        found = {(obj.metadata.namespace, obj.metadata.name): obj for obj in self.objects.get(read.kind, ())}
+        return tuple(found[place] if read.view is None else read.view(found[place]) for place in sorted(found))
+
+
+def demanded(read: Read, subject: Object) -> Mapping[str, str]:
+    """Labels of everything that `subject` sees by this SELECTED or SIBLING read: what an index can be kept by."""
+    if isinstance(subject, Service | ReplicationController):
+        return subject.spec.selector
+    if isinstance(subject, Deployment | ReplicaSet | StatefulSet | DaemonSet | Job | PodDisruptionBudget):
+        selector = _without(subject.spec.selector, _ignored(read))
+        return selector.match_labels if selector is not None else {}
+    return {}
+
+
+def _ignored(read: Read) -> tuple[str, ...]:
+    return (POD_TEMPLATE_HASH,) if read.relation is Relation.SIBLING else ()
 
 
 def _selects(subject: Object, obj: Object, ignored: tuple[str, ...]) -> bool:

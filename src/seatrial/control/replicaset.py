@@ -1,73 +1,127 @@
 """The ReplicaSet controller: as many pods as asked for, the least useful ones deleted first.
 
 The observation is the store itself, so upstream's expectations are not needed; its slow start of creations is a matter
-of whoever executes the writes. The order of deletion is upstream's `ActivePodsWithRanks`.
+of whoever executes the writes. The order of deletion is upstream's `ActivePodsWithRanks`. A `Crowd` is what a
+ReplicaSet and a ReplicationController have in common; `manage` decides for both.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cmp_to_key
+from typing import Final
 
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.ownership import (
-    available_at,
-    claim,
-    controller_reference,
-    is_active,
-    is_available,
-    is_ready,
-    ready_since,
-)
+from seatrial.control.ownership import available_at, claim, is_active, is_available, is_ready, ready_since
+from seatrial.control.templates import pod_from
 from seatrial.control.writes import Create, Delete, RecordEvent, UpdateStatus, Write
 from seatrial.kube import selectors
 from seatrial.kube.objects import ContainerStatus, Object, ObjectMeta, Pod, PodSpec, PodStatus, ReplicaSet
-from seatrial.kube.objects.workloads import ReplicaSetStatus
+from seatrial.kube.objects.workloads import ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus
 
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-BURST = 500
+DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+BURST: Final = 500
 """Creations or deletions in one decision, upstream's `BurstReplicas`."""
+TERMINATING_REPLICAS_MINOR: Final = 35
+"""From this minor version on, status.terminatingReplicas is reported (DeploymentReplicaSetTerminatingReplicas)."""
+NAMESPACE_ENDS: Final = "because it is being terminated"
+"""In the API's refusal to create in a namespace that is going away: nobody needs to be told."""
 
-_PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
+_PHASES: Final = {"Pending": 0, "Unknown": 1, "Running": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """So many pods of one template: `owner` controls them and is what events are about."""
+
+    owner: Object
+    spec: ReplicaSetSpec
+    status: ReplicaSetStatus
+
+    @property
+    def is_going(self) -> bool:
+        return self.owner.metadata.deletion_timestamp is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of a crowd: writes but for its status, the status, when to look again."""
+
+    writes: tuple[Write, ...]
+    status: ReplicaSetStatus
+    wake_at: datetime | None
 
 
 def reconcile(seen: Seen) -> Decision:
     subject = seen.subject
     assert isinstance(subject, ReplicaSet)
-    wanted = 1 if subject.spec.replicas is None else subject.spec.replicas
-    pods = seen.all(Pod)
-    candidates = [pod for pod in pods if is_active(pod) and _concerns(subject, pod)]
-    mine, claims = claim(subject, subject.spec.selector, candidates)
-    writes: list[Write] = list(claims)
-    if subject.metadata.deletion_timestamp is None:
-        missing = wanted - len(mine)
-        if missing > 0:
-            for _ in range(min(missing, BURST)):
-                writes.append(Create(_pod(subject)))
-                writes.append(RecordEvent(subject, "Normal", "SuccessfulCreate", "Created pod: {created}"))
-        elif missing < 0:
-            for pod in victims(mine, pods, min(-missing, BURST), seen.now):
-                writes.append(Delete(pod))
-                name = pod.metadata.name
-                writes.append(RecordEvent(subject, "Normal", "SuccessfulDelete", f"Deleted pod: {name}"))
-    terminating = sum(
-        1
-        for pod in pods
-        if pod.metadata.deletion_timestamp is not None
-        and _is_controlled_by(pod, subject)
-        and pod.status.phase not in {"Succeeded", "Failed"}
-    )
-    status = _status(subject, mine, terminating, seen.now)
+    # Upstream ranks by the pods of sibling ReplicaSets, and finds none, not even its own, without a common controller.
+    related = seen.all(Pod) if subject.metadata.controller is not None else ()
+    outcome = manage(Crowd(subject, subject.spec, subject.status), seen, related)
+    status = outcome.status
+    if seen.minor >= TERMINATING_REPLICAS_MINOR:
+        status = replace(status, terminating_replicas=_count_terminating(subject, seen.all(Pod)))
+    else:
+        status = replace(status, terminating_replicas=None)
+    writes = outcome.writes
     if status != subject.status:
-        writes.append(UpdateStatus(subject, replace(subject, status=status)))
-    return Decision(tuple(writes), _wake_at(subject, mine, seen.now))
+        writes = (*writes, UpdateStatus(subject, replace(subject, status=status)))
+    return Decision(writes, outcome.wake_at)
+
+
+def manage(crowd: Crowd, seen: Seen, related: tuple[Pod, ...]) -> Outcome:
+    """One decision; `related` are the pods that count when the fullest nodes are relieved first."""
+    owner, spec = crowd.owner, crowd.spec
+    wanted = 1 if spec.replicas is None else spec.replicas
+    candidates = (pod for pod in seen.all(Pod) if is_active(pod) and _concerns(crowd, pod))
+    mine, claims = claim(owner, spec.selector, candidates)
+    writes: list[Write] = []
+    failure: ReplicaSetCondition | None = None
+    if seen.refused is not None:
+        told, failure = _explain(crowd, seen)
+        writes += told
+    else:
+        writes += claims
+        missing = 0 if crowd.is_going else wanted - len(mine)
+        for _ in range(min(missing, BURST)):
+            writes.append(Create(pod_from(owner, spec.template)))
+            writes.append(RecordEvent(owner, "Normal", "SuccessfulCreate", "Created pod: {created}"))
+        if missing < 0:
+            for pod in victims(mine, related, min(-missing, BURST), seen.now):
+                writes.append(Delete(pod))
+                writes.append(RecordEvent(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"))
+    return Outcome(tuple(writes), _status(crowd, mine, failure, seen.now), _wake_at(spec, mine, seen.now))
+
+
+def _explain(crowd: Crowd, seen: Seen) -> tuple[list[Write], ReplicaSetCondition | None]:
+    """The event and the condition that tell of a pod that the API did not create or delete."""
+    assert seen.refused is not None
+    message = seen.refused.message
+    match seen.refused.write:
+        case Create() if NAMESPACE_ENDS not in message:
+            reason, event = "FailedCreate", f"Error creating: {message}"
+        case Delete():
+            reason, event = "FailedDelete", f"Error deleting: {message}"
+            message = f"unable to delete pods: {message}"
+        case _:
+            return [], None
+    condition = ReplicaSetCondition(
+        type="ReplicaFailure",
+        status="True",
+        reason=reason,
+        message=message,
+        last_transition_time=seen.now.replace(microsecond=0),
+    )
+    return [RecordEvent(crowd.owner, "Warning", reason, event)], condition
 
 
 def victims(mine: list[Pod], related: tuple[Pod, ...], count: int, now: datetime) -> list[Pod]:
-    """The `count` pods of `mine` that are missed least. `related` are all pods of the same Deployment."""
+    """The `count` pods of `mine` that are missed least, while `related` are where they are."""
     if count >= len(mine):
         return mine
     on_node = Counter(pod.spec.node_name for pod in related if is_active(pod))
@@ -132,8 +186,8 @@ def _deletion_cost(pod: Pod) -> int:
         return 0
 
 
-def _concerns(subject: ReplicaSet, pod: Pod) -> bool:
-    return _is_controlled_by(pod, subject) or selectors.matches(subject.spec.selector, pod.metadata.labels)
+def _concerns(crowd: Crowd, pod: Pod) -> bool:
+    return _is_controlled_by(pod, crowd.owner) or selectors.matches(crowd.spec.selector, pod.metadata.labels)
 
 
 def _is_controlled_by(pod: Pod, owner: Object) -> bool:
@@ -141,39 +195,41 @@ def _is_controlled_by(pod: Pod, owner: Object) -> bool:
     return current is not None and current.uid == owner.metadata.uid
 
 
-def _pod(owner: ReplicaSet) -> Pod:
-    template = owner.spec.template
-    meta = ObjectMeta(
-        generate_name=f"{owner.metadata.name}-",
-        namespace=owner.metadata.namespace,
-        labels=template.metadata.labels,
-        annotations=template.metadata.annotations,
-        finalizers=template.metadata.finalizers,
-        owner_references=(controller_reference(owner),),
+def _count_terminating(subject: ReplicaSet, pods: Iterable[Pod]) -> int:
+    return sum(
+        pod.metadata.deletion_timestamp is not None
+        and pod.status.phase not in {"Succeeded", "Failed"}
+        and _is_controlled_by(pod, subject)
+        and selectors.matches(subject.spec.selector, pod.metadata.labels)
+        for pod in pods
     )
-    return Pod(metadata=meta, spec=template.spec)
 
 
-def _status(owner: ReplicaSet, mine: list[Pod], terminating: int, now: datetime) -> ReplicaSetStatus:
-    seconds = owner.spec.min_ready_seconds
-    template_labels = owner.spec.template.metadata.labels
+def _status(crowd: Crowd, mine: list[Pod], failure: ReplicaSetCondition | None, now: datetime) -> ReplicaSetStatus:
+    """What was seen; a failure that is told of already keeps its words until the next success."""
+    template_labels = crowd.spec.template.metadata.labels
+    conditions = crowd.status.conditions
+    if failure is None:
+        conditions = tuple(c for c in conditions if c.type != "ReplicaFailure")
+    elif all(c.type != failure.type for c in conditions):
+        conditions = (*conditions, failure)
     return replace(
-        owner.status,
+        crowd.status,
         replicas=len(mine),
         ready_replicas=sum(is_ready(pod) for pod in mine),
-        available_replicas=sum(is_available(pod, seconds, now) for pod in mine),
+        available_replicas=sum(is_available(pod, crowd.spec.min_ready_seconds, now) for pod in mine),
         fully_labeled_replicas=sum(selectors.matches_labels(template_labels, pod.metadata.labels) for pod in mine),
-        terminating_replicas=terminating,
-        observed_generation=owner.metadata.generation,
+        observed_generation=crowd.owner.metadata.generation,
+        conditions=conditions,
     )
 
 
-def _wake_at(owner: ReplicaSet, mine: list[Pod], now: datetime) -> datetime | None:
-    times = (available_at(pod, owner.spec.min_ready_seconds) for pod in mine)
+def _wake_at(spec: ReplicaSetSpec, mine: list[Pod], now: datetime) -> datetime | None:
+    times = (available_at(pod, spec.min_ready_seconds) for pod in mine)
     return min((time for time in times if time is not None and time > now), default=None)
 
 
-def _view(pod: Object) -> Object:
+def view(pod: Object) -> Object:
     """What this controller looks at; without resourceVersion, so that a change of anything else wakes nobody."""
     assert isinstance(pod, Pod)
     return replace(
@@ -186,7 +242,7 @@ def _view(pod: Object) -> Object:
                 replace(c, last_probe_time=None, message="") for c in pod.status.conditions if c.type == "Ready"
             ),
             container_statuses=_restarts(pod.status.container_statuses),
-            init_container_statuses=_restarts(pod.status.init_container_statuses),
+            init_container_statuses=_restarts(_of_sidecars(pod)),
         ),
     )
 
@@ -206,6 +262,11 @@ def _view_of_sibling(pod: Object) -> Object:
     )
 
 
+def _of_sidecars(pod: Pod) -> tuple[ContainerStatus, ...]:
+    sidecars = {container.name for container in pod.spec.init_containers if container.restart_policy == "Always"}
+    return tuple(status for status in pod.status.init_container_statuses if status.name in sidecars)
+
+
 def _restarts(statuses: tuple[ContainerStatus, ...]) -> tuple[ContainerStatus, ...]:
     return tuple(ContainerStatus(name=status.name, restart_count=status.restart_count) for status in statuses)
 
@@ -215,9 +276,10 @@ CONTROLLER = Controller(
     actor="ReplicaSet controller",
     subject=ReplicaSet,
     reads=(
-        Read(Pod, Relation.OWNED, view=_view),
-        Read(Pod, Relation.SELECTED, view=_view),
+        Read(Pod, Relation.OWNED, view=view),
+        Read(Pod, Relation.SELECTED, view=view),
         Read(Pod, Relation.SIBLING, view=_view_of_sibling),
     ),
     reconcile=reconcile,
+    hears_refusals=True,
 )

@@ -54,6 +54,13 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Evict:
+    """Ask for the pod's deletion if its disruption budget has room (the `eviction` subresource)."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
 class Bind:
     """Assign a pod to a node (the `binding` subresource)."""
 
@@ -74,7 +81,16 @@ class RecordEvent:
     message: str
 
 
-Write = Create | Update | UpdateStatus | Delete | Bind | RecordEvent
+Write = Create | Update | UpdateStatus | Delete | Evict | Bind | RecordEvent
+
+
+def target(write: Write) -> Object:
+    """The object that a write is about."""
+    match write:
+        case Create(object=item) | Delete(object=item) | Update(before=item) | UpdateStatus(before=item):
+            return item
+        case Bind(pod=item) | Evict(pod=item) | RecordEvent(about=item):
+            return item
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from seatrial.kube.objects import JsonObject
 
@@ -288,6 +288,42 @@ def _node_address(kind: str) -> Callable[[JsonObject, datetime], str]:
     return cell
 
 
+_ACCESS_MODES: Final = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
+
+
+def _access_modes(path: str) -> Callable[[JsonObject, datetime], Any]:
+    modes = _at(path, ())
+    return lambda raw, now: ",".join(short for mode, short in _ACCESS_MODES.items() if mode in modes(raw, now))
+
+
+def _phase(raw: JsonObject, now: datetime) -> Any:
+    return "Terminating" if raw["metadata"].get("deletionTimestamp") else _at("status.phase", "")(raw, now)
+
+
+def _claim(raw: JsonObject, now: datetime) -> str:
+    claim = _at("spec.claimRef", {})(raw, now)
+    return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
+
+
+def _storage_class(raw: JsonObject, now: datetime) -> Any:
+    beta = _at("metadata.annotations", {})(raw, now).get("volume.beta.kubernetes.io/storage-class")
+    return beta if beta is not None else _at("spec.storageClassName", "")(raw, now)
+
+
+def _storage_class_name(raw: JsonObject, now: datetime) -> str:
+    """Upstream marks the one default that counts; a single row cannot tell, so every default is marked."""
+    annotations = _at("metadata.annotations", {})(raw, now)
+    default = any(
+        annotations.get(f"storageclass.{beta}kubernetes.io/is-default-class") == "true" for beta in ("", "beta.")
+    )
+    return f"{_name(raw, now)} (default)" if default else _name(raw, now)
+
+
 def _event_seen(raw: JsonObject, now: datetime) -> str:
     series = raw.get("series") or {}
     last = series.get("lastObservedTime") or raw.get("lastTimestamp") or raw.get("eventTime")
@@ -312,6 +348,34 @@ def _event_source(raw: JsonObject, now: datetime) -> str:
 def _hpa_reference(raw: JsonObject, now: datetime) -> str:
     target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
     return f"{target.get('kind', '')}/{target.get('name', '')}"
+
+
+def _hpa_targets(raw: JsonObject, now: datetime) -> str:
+    specs = (raw.get("spec") or {}).get("metrics") or []
+    statuses = (raw.get("status") or {}).get("currentMetrics") or []
+    if not specs:
+        return "<none>"
+    shown = [_hpa_target(spec, statuses[place] if place < len(statuses) else {}) for place, spec in enumerate(specs)]
+    more = f" + {len(shown) - 2} more..." if len(shown) > 2 else ""
+    return ", ".join(shown[:2]) + more
+
+
+def _hpa_target(spec: JsonObject, status: JsonObject) -> str:
+    kind = spec.get("type", "")
+    part = f"{kind[:1].lower()}{kind[1:]}"
+    wanted, found = spec.get(part), status.get(part) or {}
+    if part not in ("containerResource", "external", "object", "pods", "resource") or wanted is None:
+        return "<unknown type>"
+    target, current = wanted.get("target") or {}, found.get("current") or {}
+    named = f"{wanted.get('name')}: " if part in ("containerResource", "resource") else ""
+    if "averageValue" in target:
+        shared = " (avg)" if part in ("external", "object") else ""
+        return f"{named}{current.get('averageValue', '<unknown>')}/{target['averageValue']}{shared}"
+    if named:
+        now_percent = f"{current['averageUtilization']}%" if "averageUtilization" in current else "<unknown>"
+        wanted_percent = f"{target['averageUtilization']}%" if "averageUtilization" in target else "<auto>"
+        return f"{named}{now_percent}/{wanted_percent}"
+    return f"{current.get('value', '<unknown>')}/{target.get('value')}"
 
 
 def _job_completions(raw: JsonObject, now: datetime) -> str:
@@ -413,10 +477,43 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Count", _at("count", 1), priority=1),
         Column("Name", _name, priority=1),
     ),
+    "PersistentVolume": (
+        _NAME,
+        Column("Capacity", _at("spec.capacity.storage", "0")),
+        Column("Access Modes", _access_modes("spec.accessModes")),
+        Column("Reclaim Policy", _at("spec.persistentVolumeReclaimPolicy", "")),
+        Column("Status", _phase),
+        Column("Claim", _claim),
+        Column("StorageClass", _storage_class),
+        Column("VolumeAttributesClass", _at("spec.volumeAttributesClassName", "<unset>")),
+        Column("Reason", _at("status.reason", "")),
+        _AGE,
+        Column("VolumeMode", _at("spec.volumeMode", "<unset>"), priority=1),
+    ),
+    "PersistentVolumeClaim": (
+        _NAME,
+        Column("Status", _phase),
+        Column("Volume", _at("spec.volumeName", "")),
+        Column("Capacity", _at("status.capacity.storage", "")),
+        Column("Access Modes", _access_modes("status.accessModes")),
+        Column("StorageClass", _storage_class),
+        Column("VolumeAttributesClass", _at("spec.volumeAttributesClassName", "<unset>")),
+        _AGE,
+        Column("VolumeMode", _at("spec.volumeMode", "<unset>"), priority=1),
+    ),
+    "StorageClass": (
+        Column("Name", _storage_class_name),
+        Column("Provisioner", _at("provisioner", "")),
+        Column("ReclaimPolicy", _at("reclaimPolicy", "Delete")),
+        Column("VolumeBindingMode", _at("volumeBindingMode", "Immediate")),
+        Column("AllowVolumeExpansion", _at("allowVolumeExpansion", False)),
+        _AGE,
+    ),
+    "Lease": (_NAME, Column("Holder", _at("spec.holderIdentity", "")), _AGE),
     "HorizontalPodAutoscaler": (
         _NAME,
         Column("Reference", _hpa_reference),
-        Column("Targets", lambda raw, now: "<unknown>"),
+        Column("Targets", _hpa_targets),
         Column("MinPods", _at("spec.minReplicas", "<unset>")),
         Column("MaxPods", _at("spec.maxReplicas", 0)),
         Column("Replicas", _at("status.currentReplicas", 0)),

@@ -9,38 +9,42 @@ outcome shows in the facts or `RETRY` has passed; a conflict means that the pod 
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import msgspec
 
-from seatrial.control.lifecycle import sync
+from seatrial.control.controller import NEWEST_MINOR
+from seatrial.control.lifecycle import resize, sync
 from seatrial.control.lifecycle.facts import (
     Action,
     CreateSandbox,
+    Eviction,
     PodEvent,
     PodFacts,
+    RemoveContainers,
     RemoveFromApi,
     RemoveSandbox,
+    ResizeContainer,
+    Room,
+    RunPreStop,
     RunProbe,
     StartContainer,
     StopContainer,
+    StopSandbox,
 )
-from seatrial.control.writes import ConflictError, Create, Delete, RecordEvent, RefusedError, UpdateStatus
-from seatrial.kube.objects import Node, ObjectMeta, Pod
-from seatrial.kube.objects.nodes import NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+from seatrial.control.writes import ConflictError, Delete, RecordEvent, RefusedError, UpdateStatus
+from seatrial.kube.objects import Node, Pod
 from seatrial.kube.quantities import Quantity
 from seatrial.node.api import Change, ClusterObjects
+from seatrial.node.heartbeat import Heartbeat
 from seatrial.node.runtime import Clock, PodRuntime, Timer
 
 logger = logging.getLogger(__name__)
 
 RETRY = timedelta(seconds=10)
 """How long an unanswered or failed action rests before it is asked for again (the kubelet's sync period)."""
-
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(slots=True)
@@ -50,12 +54,16 @@ class _Watched:
     pod: Pod
     asked: dict[Action, datetime] = field(default_factory=dict)
     told: set[PodEvent] = field(default_factory=set)
+    eviction: Eviction | None = None
     timer: Timer | None = None
     queued: bool = False
 
 
 class NodeAgent:
-    """`capacity` is what the node offers, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}."""
+    """`capacity` is what the node offers, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}.
+
+    `renews` False is for simulated nodes: see `heartbeat`. `minor` is the Kubernetes version 1.x to behave as.
+    """
 
     def __init__(
         self,
@@ -66,20 +74,30 @@ class NodeAgent:
         *,
         capacity: Mapping[str, str] | None = None,
         address: str = "",
+        renews: bool = True,
+        minor: int = NEWEST_MINOR,
     ) -> None:
         self.name = name
+        self._minor = minor
         self._cluster = cluster
         self._runtime = runtime
         self._clock = clock
-        self._capacity = dict(capacity or {"cpu": "4", "memory": "8Gi", "pods": "110"})
-        self._address = address
+        self._heartbeat = Heartbeat(
+            name,
+            cluster,
+            clock,
+            capacity=capacity or {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            address=address,
+            renews=renews,
+        )
         self._pods: dict[str, _Watched] = {}
+        self._lost = False
         self._stop_watching: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Register the node, adopt the pods that are bound to it and follow them from now on."""
         self._runtime.on_change = self._wake
-        self._register()
+        self._heartbeat.start()
         self._stop_watching = self._cluster.subscribe(self._on_change)
         for pod in self._cluster.all(Pod):
             if pod.spec.node_name == self.name:
@@ -87,65 +105,44 @@ class NodeAgent:
 
     def stop(self) -> None:
         """Look at nothing any more; containers keep running."""
+        self._pause()
+        self._heartbeat.stop()
+        self._pods.clear()
+
+    def fall_silent(self) -> None:
+        """As if the node were cut off: nothing is reported, nothing done; containers keep running."""
+        self._heartbeat.fall_silent()
+        self._lost = True
+        self._pause()
+
+    def come_back(self) -> None:
+        """Report again, finish what was deleted meanwhile, go on with the rest."""
+        self._lost = False
+        for uid, watched in tuple(self._pods.items()):
+            pod = self._cluster.get(Pod, watched.pod.metadata.namespace, watched.pod.metadata.name)
+            if pod is None or pod.metadata.uid != uid:
+                del self._pods[uid]
+                self._runtime.forget(watched.pod)
+        self.start()
+
+    def evict(self, pod: Pod, eviction: Eviction) -> None:
+        """The node ends a pod by itself (pressure, shutdown); `control.lifecycle.pressure` says whom and why."""
+        watched = self._pods.get(pod.metadata.uid)
+        if watched is not None and watched.eviction is None:
+            watched.eviction = eviction
+            self._record(watched, PodEvent("Warning", eviction.reason, eviction.message, eviction.at))
+            self._wake(pod.metadata.uid)
+
+    def _pause(self) -> None:
         self._stop_watching()
         for watched in self._pods.values():
             if watched.timer is not None:
                 watched.timer.cancel()
-        self._pods.clear()
-
-    def _register(self) -> None:
-        architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
-        node = self._cluster.get(Node, "", self.name)
-        if node is None:
-            labels = {
-                "kubernetes.io/hostname": self.name,
-                "kubernetes.io/os": "linux",
-                "kubernetes.io/arch": architecture,
-            }
-            self._cluster.apply(Create(Node(metadata=ObjectMeta(name=self.name, labels=labels))))
-            node = self._cluster.get(Node, "", self.name)
-        assert node is not None, f"node {self.name} was created but is not there"
-        now = self._clock.now().replace(microsecond=0)
-        old = next((c for c in node.status.conditions if c.type == "Ready"), None)
-        since = old.last_transition_time if old is not None and old.status == "True" else now
-        ready = NodeCondition(
-            type="Ready",
-            status="True",
-            reason="KubeletReady",
-            message="node agent is posting ready status",
-            last_heartbeat_time=now,
-            last_transition_time=since,
-        )
-        amounts = {resource: Quantity.parse(amount) for resource, amount in self._capacity.items()}
-        addresses = [NodeAddress(type="Hostname", address=self.name)]
-        if self._address:
-            addresses.insert(0, NodeAddress(type="InternalIP", address=self._address))
-        status = msgspec.structs.replace(
-            node.status,
-            capacity=amounts,
-            allocatable=amounts,
-            addresses=tuple(addresses),
-            conditions=(*(c for c in node.status.conditions if c.type != "Ready"), ready),
-            node_info=NodeSystemInfo(
-                architecture=architecture,
-                operating_system="linux",
-                kernel_version=platform.release(),
-                container_runtime_version="seatrial",
-                kubelet_version="v1.37.0",
-                kube_proxy_version="v1.37.0",
-                os_image="Linux",
-                machine_id=node.metadata.uid,
-                system_uuid=node.metadata.uid,
-                boot_id=node.metadata.uid,
-            ),
-        )
-        self._write_node(node, status)
-
-    def _write_node(self, node: Node, status: NodeStatus) -> None:
-        self._cluster.apply(UpdateStatus(node, msgspec.structs.replace(node, status=status)))
+                watched.timer = None
 
     def _on_change(self, change: Change) -> None:
         before, after = change.before, change.after
+        self._heartbeat.on_change(change)
         if isinstance(after, Pod) and after.spec.node_name == self.name:
             self._follow(after)
         elif after is None and isinstance(before, Pod) and before.metadata.uid in self._pods:
@@ -153,6 +150,13 @@ class NodeAgent:
             if watched.timer is not None:
                 watched.timer.cancel()
             self._runtime.forget(watched.pod)
+            self._wake_deferred()
+
+    def _wake_deferred(self) -> None:
+        """There may be room now for resizes that had to wait."""
+        for uid, watched in self._pods.items():
+            if any(each.type == "PodResizePending" for each in watched.pod.status.conditions):
+                self._wake(uid)
 
     def _follow(self, pod: Pod) -> None:
         watched = self._pods.setdefault(pod.metadata.uid, _Watched(pod))
@@ -171,9 +175,11 @@ class NodeAgent:
         if watched is None:
             return
         watched.queued = False
+        if self._lost:
+            return
         now = self._clock.now()
-        pod, facts = watched.pod, self._runtime.facts(watched.pod)
-        decision = sync(pod, facts, now)
+        pod, facts = watched.pod, self._facts(watched)
+        decision = sync(pod, facts, now, minor=self._minor)
         if decision.status != pod.status:
             try:
                 self._cluster.apply(UpdateStatus(pod, msgspec.structs.replace(pod, status=decision.status)))
@@ -185,13 +191,8 @@ class NodeAgent:
             except RefusedError as error:
                 logger.warning("status: %s", error)
         for event in decision.events:
-            if event not in watched.told:
-                watched.told.add(event)
-                try:
-                    self._cluster.apply(RecordEvent(pod, event.type, event.reason, event.message))
-                except (ConflictError, RefusedError) as error:
-                    logger.warning("event: %s", error)
-        self._perform(watched, decision.actions, facts, now)
+            self._record(watched, event)
+        self._perform(watched, decision.allocated, decision.actions, facts, now)
         wakes = [at for at in (decision.wake_at, *self._retries(watched, decision.actions)) if at is not None]
         if watched.timer is not None:
             watched.timer.cancel()
@@ -199,8 +200,42 @@ class NodeAgent:
         if wakes and uid in self._pods:
             watched.timer = self._clock.call_at(max(now, min(wakes)), lambda: self._wake(uid))
 
-    def _perform(self, watched: _Watched, actions: tuple[Action, ...], facts: PodFacts, now: datetime) -> None:
-        watched.asked = {a: at for a, at in watched.asked.items() if not _answered(a, facts, at)}
+    def _facts(self, watched: _Watched) -> PodFacts:
+        facts = self._runtime.facts(watched.pod)
+        if watched.eviction is not None:
+            facts = replace(facts, eviction=watched.eviction)
+        if resize.wanted(watched.pod, facts):
+            facts = replace(facts, room=self._room(watched.pod))
+        return facts
+
+    def _room(self, pod: Pod) -> Room | None:
+        node = self._cluster.get(Node, "", self.name)
+        if node is None:
+            return None
+        used: dict[str, Quantity] = {}
+        for uid, other in self._pods.items():
+            if uid != pod.metadata.uid and other.pod.status.phase not in ("Succeeded", "Failed"):
+                for name, amount in resize.requests(other.pod).items():
+                    used[name] = used[name] + amount if name in used else amount
+        return Room(node.status.allocatable, used)
+
+    def _record(self, watched: _Watched, event: PodEvent) -> None:
+        if event in watched.told:
+            return
+        watched.told.add(event)
+        try:
+            self._cluster.apply(RecordEvent(watched.pod, event.type, event.reason, event.message))
+        except (ConflictError, RefusedError) as error:
+            logger.warning("event: %s", error)
+
+    def _perform(
+        self, watched: _Watched, allocated: Pod, actions: tuple[Action, ...], facts: PodFacts, now: datetime
+    ) -> None:
+        watched.asked = {
+            a: at
+            for a, at in watched.asked.items()
+            if (a in actions if isinstance(a, ResizeContainer) else not _answered(a, facts, at))
+        }
         for action in actions:
             asked_at = watched.asked.get(action)
             if asked_at is not None and now < asked_at + RETRY and not isinstance(action, RemoveFromApi):
@@ -212,7 +247,7 @@ class NodeAgent:
                 except ConflictError:
                     self._wake(watched.pod.metadata.uid)
             else:
-                self._runtime.perform(watched.pod, action)
+                self._runtime.perform(allocated, action)
 
     @staticmethod
     def _retries(watched: _Watched, actions: tuple[Action, ...]) -> list[datetime]:
@@ -224,8 +259,12 @@ def _answered(action: Action, facts: PodFacts, asked_at: datetime) -> bool:
     match action:
         case CreateSandbox():
             return facts.sandbox is not None
-        case RemoveSandbox():
+        case RemoveSandbox() | StopSandbox():
             return facts.sandbox is None
+        case RemoveContainers():
+            return not facts.containers
+        case RunPreStop(name=name):
+            return name in facts.stops
         case StartContainer(name=name, attempt=attempt):
             return any(fact.name == name and fact.attempt >= attempt for fact in facts.containers)
         case StopContainer(name=name, attempt=attempt):
@@ -234,5 +273,5 @@ def _answered(action: Action, facts: PodFacts, asked_at: datetime) -> bool:
             wanted = (name, attempt, kind)
             runs = (p for p in facts.probes if (p.container, p.attempt, p.kind) == wanted)
             return any(p.last_at is not None and p.last_at >= asked_at for p in runs)
-        case RemoveFromApi():
+        case RemoveFromApi() | ResizeContainer():
             return False

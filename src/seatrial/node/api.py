@@ -31,4 +31,6 @@ class ClusterObjects(Protocol):
         """Execute a write; the object as it now is. Raises `ConflictError` if the precondition does not hold."""
 
     def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
-        """Call `on_change` for every later change of a typed object, in order; returns how to stop that."""
+        """Call `on_change` for later changes of typed objects, in order; returns how to stop that.
+
+        A node hears of its own pods, its Node and Lease, ConfigMaps and Secrets; a component without a host of all."""

@@ -1,7 +1,7 @@
-"""Running one probe or hook action once: http, tcp, exec. Messages are upstream's, because people search for them.
+"""Running one probe or hook action once: http, tcp, exec, grpc. Messages are upstream's: people search for them.
 
 An HTTP status from 200 to 399 is a success; redirects to the same host are followed, others count as success with a
-warning upstream, here as success. Nothing raises: the outcome is a value.
+warning, as upstream. Nothing raises: the outcome is a value.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
+from seatrial.control.lifecycle.facts import ProbeOutcome
 from seatrial.kube.objects import Container, Probe
-from seatrial.kube.objects.pods import ExecAction, HTTPGetAction, LifecycleHandler, TCPSocketAction
+from seatrial.kube.objects.pods import ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, TCPSocketAction
+from seatrial.node import grpc_health
 
 MOST_REDIRECTS = 10
 SHOWN_BYTES = 10 * 1024
@@ -21,8 +23,20 @@ SHOWN_BYTES = 10 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """`warning`: a success that people should hear of; `error`: says nothing of the container."""
+
     success: bool
     message: str = ""
+    warning: bool = False
+    error: bool = False
+
+    @property
+    def as_probe(self) -> ProbeOutcome:
+        if self.error:
+            return ProbeOutcome.ERROR
+        if self.warning:
+            return ProbeOutcome.WARNING
+        return ProbeOutcome.SUCCESS if self.success else ProbeOutcome.FAILURE
 
 
 Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, bytes]]]
@@ -38,7 +52,9 @@ async def run(probe: Probe, container: Container, pod_ip: str, execute: Execute)
         return await http_get(probe.http_get, container, pod_ip, timeout_s)
     if probe.tcp_socket is not None:
         return await tcp_connect(probe.tcp_socket, container, pod_ip, timeout_s)
-    return Outcome(False, "this probe has no exec, httpGet or tcpSocket action (grpc is not supported here)")
+    if probe.grpc is not None:
+        return await grpc_check(probe.grpc, pod_ip, timeout_s)
+    return Outcome(False, f"missing probe handler for container {container.name}", error=True)
 
 
 async def handle(
@@ -80,7 +96,7 @@ async def _exec(action: ExecAction, timeout_s: float, execute: Execute) -> Outco
 async def tcp_connect(action: TCPSocketAction, container: Container, pod_ip: str, timeout_s: float) -> Outcome:
     port = port_number(action.port, container)
     if port is None:
-        return Outcome(False, f"couldn't find port {action.port} in container {container.name}")
+        return Outcome(False, f"couldn't find port {action.port} in container {container.name}", error=True)
     host = action.host or pod_ip
     try:
         async with asyncio.timeout(timeout_s):
@@ -93,10 +109,43 @@ async def tcp_connect(action: TCPSocketAction, container: Container, pod_ip: str
     return Outcome(True)
 
 
+async def grpc_check(action: GRPCAction, pod_ip: str, timeout_s: float) -> Outcome:
+    address = f"{pod_ip}:{action.port}"
+    limit = f"{timeout_s:g}s"
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(pod_ip, action.port)
+            status = await grpc_health.check(reader, writer, address, action.service)
+    except TimeoutError:
+        if writer is not None:
+            return Outcome(False, f"timeout: health rpc did not complete within {limit}")
+        return Outcome(False, _not_connected(address, limit))
+    except grpc_health.CallError as error:
+        if error.code == "Unimplemented":
+            what = "this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+            return Outcome(False, f"error: {what}: {error.message}")
+        return Outcome(False, f"error: health rpc probe failed: {error}")
+    except OSError as error:
+        if writer is None:
+            return Outcome(False, _not_connected(address, limit))
+        return Outcome(False, f"error: health rpc probe failed: {_reason(error)}")
+    finally:
+        if writer is not None:
+            writer.close()
+    if status != grpc_health.SERVING:
+        return Outcome(False, f'service unhealthy (responded with "{status}")')
+    return Outcome(True, "service healthy")
+
+
+def _not_connected(address: str, limit: str) -> str:
+    return f'timeout: failed to connect service "{address}" within {limit}: context deadline exceeded'
+
+
 async def http_get(action: HTTPGetAction, container: Container, pod_ip: str, timeout_s: float) -> Outcome:
     port = port_number(action.port, container)
     if port is None:
-        return Outcome(False, f"couldn't find port {action.port} in container {container.name}")
+        return Outcome(False, f"couldn't find port {action.port} in container {container.name}", error=True)
     host = action.host or pod_ip
     scheme = (action.scheme or "HTTP").lower()
     path = action.path if action.path.startswith("/") else "/" + action.path
@@ -124,7 +173,8 @@ async def _follow(url: str, host: str, headers: dict[str, str]) -> Outcome:
         if status in (301, 302, 303, 307, 308) and location:
             url = urljoin(url, location)
             if urlsplit(url).hostname != host:
-                return Outcome(True, f"Probe terminated redirects, Response body: {body.decode(errors='replace')}")
+                text = f"Probe terminated redirects, Response body: {body.decode(errors='replace')}"
+                return Outcome(True, text, warning=True)
             continue
         if 200 <= status < 400:
             return Outcome(True)

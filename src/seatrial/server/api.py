@@ -27,15 +27,16 @@ from seatrial.control import admission
 from seatrial.kube import patches, schemas, selectors
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import errors
+from seatrial.server import autoscaling_v1, errors, measured, quotas, storage, validation
 from seatrial.server.errors import Cause, StatusError
+from seatrial.server.measured import Measurements
 from seatrial.server.resources import Resources, group_version, load, storage_key
 from seatrial.server.store import Change, Store
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 DEFAULT_POD_GRACE_S = 30
 NODE_PORTS = range(30000, 32768)
-_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, nothing that looks like another letter
+SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, nothing that looks like another letter
 _MAX_GENERATED_BASE = 58
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -51,8 +52,11 @@ _LABEL_RULE = (
 )
 _LABEL_NAMED = {"Namespace", "Service"}
 _FREELY_NAMED = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+_ORPHANING = {"Job", "ReplicationController"}
+"""The kinds that keep this default of deletion from before garbage collection."""
 _WITHOUT_GENERATION = {"Namespace", "Node", "Service", "PersistentVolume", "PersistentVolumeClaim"}
 _STATUS_ON_CREATE = {"Node"}
+_CHARGED_ON_UPDATE = {"PersistentVolumeClaim", "Pod", "Service"}
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -83,11 +87,17 @@ class LogSource(Protocol):
 
 @dataclass(slots=True)
 class Options:
-    """What comes with a write; `warnings` collects texts for the client's `Warning` headers."""
+    """What comes with a write; `warnings` collects texts for the client's `Warning` headers.
+
+    A `trusted` write was encoded from a typed value by a component of this process: its shape needs no checking.
+    """
 
     dry_run: bool = False
+    trusted: bool = False
     field_validation: str = "Ignore"
     duplicates: tuple[str, ...] = ()
+    pod_part: str = ""
+    """The subresource of a pod's spec that is written: what is frozen otherwise may change there."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -149,7 +159,7 @@ class Page:
 
 
 def _random_suffix() -> str:
-    return "".join(random.choices(_SUFFIX_LETTERS, k=5))
+    return "".join(random.choices(SUFFIX_LETTERS, k=5))
 
 
 class Api:
@@ -165,12 +175,18 @@ class Api:
         new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
         suffix: Callable[[], str] = _random_suffix,
         logs: LogSource | None = None,
+        measurements: Measurements | None = None,
         port: int = 6443,
     ) -> None:
         self.store = store
         self.version = version
         self.resources: Resources = load(version)
+        self._measurements = measurements
+        if measurements is not None:
+            self.resources = Resources((*self.resources, *measured.RESOURCES))
         self.logs = logs
+        self.on_request: Callable[[str, Resource, str, str], None] = lambda *_: None
+        """Called first with verb, resource, namespace and name; may refuse the request by raising `StatusError`."""
         self._network = ipaddress.IPv4Network(service_cidr)
         self._now = now
         self._new_uid = new_uid
@@ -209,10 +225,15 @@ class Api:
     # Reading
 
     def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        self.on_request("get", resource, namespace, name)
         return self._served(resource, self._existing(resource, namespace, name))
 
     def list(self, resource: Resource, which: Filter = Filter(), *, limit: int = 0, continue_token: str = "") -> Page:
+        self.on_request("list", resource, which.namespace, "")
         selects = which.predicate()
+        if self._measurements is not None and resource.group == measured.GROUP:
+            found = sorted(measured.all_of(resource, self._measurements).items())
+            return Page([raw for _, raw in found if selects(raw)], self.store.revision)
         stored = self.store.all(storage_key(resource))
         revision, start = self.store.revision, None
         if continue_token:
@@ -246,6 +267,7 @@ class Api:
 
     def create(self, resource: Resource, namespace: str, raw: JsonObject, options: Options | None = None) -> JsonObject:
         options = options or Options()
+        self.on_request("create", resource, namespace, raw.get("metadata", {}).get("name", ""))
         raw = self._decoded(resource, raw, options)
         metadata = {key: value for key, value in raw["metadata"].items() if key not in _SERVER_METADATA}
         if resource.namespaced:
@@ -273,7 +295,8 @@ class Api:
         if self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"]):
             raise errors.already_exists(resource.plural, resource.group, metadata["name"])
         raw = self._prepared(resource, raw, None)
-        self._validate(resource, raw, None)
+        self._validate(resource, raw, None, options)
+        quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         return self._put(resource, raw, options)
 
     def update(
@@ -290,7 +313,12 @@ class Api:
 
         409 if `resourceVersion` is not current.
         """
-        options = options or Options()
+        self.on_request("update", resource, namespace, name)
+        return self._update(resource, namespace, name, raw, options or Options(), subresource)
+
+    def _update(
+        self, resource: Resource, namespace: str, name: str, raw: JsonObject, options: Options, subresource: str
+    ) -> JsonObject:
         before = self._existing(resource, namespace, name)
         if subresource == "scale":
             return self._set_scale(resource, before, raw, options)
@@ -304,6 +332,8 @@ class Api:
             after = {**before, "spec": raw.get("spec", {})}
             if before["metadata"].get("deletionTimestamp") and not after["spec"].get("finalizers"):
                 return self._remove(resource, after, dry_run=options.dry_run)
+        if subresource in _POD_PARTS:
+            options = replace(options, pod_part=subresource)
         return self._replace(resource, before, after, options)
 
     def patch(
@@ -319,6 +349,7 @@ class Api:
     ) -> JsonObject:
         """Apply a JSON, merge or strategic merge patch; a `resourceVersion` in it is a precondition."""
         options = options or Options()
+        self.on_request("patch", resource, namespace, name)
         before = self._existing(resource, namespace, name)
         base = self.scale(resource, namespace, name) if subresource == "scale" else self._served(resource, before)
         try:
@@ -350,11 +381,12 @@ class Api:
             raise errors.bad_request(str(error)) from error
         if not isinstance(after, dict) or not isinstance(after.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
-        return self.update(resource, namespace, name, after, options, subresource=subresource)
+        return self._update(resource, namespace, name, after, options, subresource)
 
     def bind(self, pod_namespace: str, pod_name: str, node_name: str, *, dry_run: bool = False) -> JsonObject:
         """Assign a pod to a node: the `binding` subresource."""
         resource = self.kind("v1", "Pod")
+        self.on_request("bind", resource, pod_namespace, pod_name)
         before = self._existing(resource, pod_namespace, pod_name)
         if before["metadata"].get("deletionTimestamp"):
             raise errors.conflict(
@@ -385,6 +417,7 @@ class Api:
 
         Returns the object as it was left: `metadata.deletionTimestamp` is set if it is still there.
         """
+        self.on_request("delete", resource, namespace, name)
         before = self._existing(resource, namespace, name)
         metadata = before["metadata"]
         for wanted, current, what in (
@@ -398,10 +431,14 @@ class Api:
             raise errors.forbidden(resource.plural, "", name, "this namespace may not be deleted")
         grace_s = self._grace(resource, before, options)
         finalizers = list(metadata.get("finalizers") or ())
-        for policy, finalizer in (("Foreground", "foregroundDeletion"), ("Orphan", "orphan")):
-            if options.propagation:
+        policies = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+        propagation = options.propagation
+        if not propagation and resource.kind in _ORPHANING and not set(finalizers) & set(policies.values()):
+            propagation = "Orphan"
+        for policy, finalizer in policies.items():
+            if propagation:
                 finalizers = [item for item in finalizers if item != finalizer]
-            if options.propagation == policy:
+            if propagation == policy:
                 finalizers.append(finalizer)
         waits = bool(finalizers) or (resource.kind == "Namespace" and before.get("spec", {}).get("finalizers"))
         if not grace_s and not waits:
@@ -436,6 +473,11 @@ class Api:
     # The steps of a write
 
     def _existing(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        if self._measurements is not None and resource.group == measured.GROUP:
+            raw = measured.all_of(resource, self._measurements).get((namespace, name))
+            if raw is None:
+                raise errors.not_found(resource.plural, resource.group, name)
+            return raw
         stored = self.store.get(storage_key(resource), namespace if resource.namespaced else "", name)
         if stored is None:
             raise errors.not_found(resource.plural, resource.group, name)
@@ -443,7 +485,9 @@ class Api:
 
     def _served(self, resource: Resource, raw: JsonObject) -> JsonObject:
         version = group_version(resource)
-        return raw if raw["apiVersion"] == version else {**raw, "apiVersion": version}
+        if raw["apiVersion"] == version:
+            return raw
+        return autoscaling_v1.shown(raw) if version == autoscaling_v1.V1 else {**raw, "apiVersion": version}
 
     def _decoded(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:
         """`raw` with its kind checked and its unknown fields reported as `fieldValidation` says."""
@@ -456,6 +500,8 @@ class Api:
         raw = {"apiVersion": version, "kind": kind, **raw}
         if not isinstance(raw.setdefault("metadata", {}), dict):
             raise errors.bad_request(f"{kind}: metadata must be an object")
+        if options.trusted:
+            return raw
         problems = schemas.validate(raw, schemas.load(self.version))
         for problem in problems:
             if problem.kind == "type":
@@ -472,6 +518,10 @@ class Api:
                     + ", ".join(texts)
                 )
             options.warnings += texts
+        if version == autoscaling_v1.V1:
+            metadata = raw["metadata"]
+            before = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata.get("name", ""))
+            return autoscaling_v1.stored(raw, None if before is None else before.raw)
         return raw
 
     def _check_name(self, resource: Resource, metadata: JsonObject) -> None:
@@ -513,6 +563,8 @@ class Api:
     def _merged(self, resource: Resource, before: JsonObject, raw: JsonObject, subresource: str) -> JsonObject:
         """What of `raw` the request may write, over `before`."""
         kept = {key: before["metadata"][key] for key in _SERVER_METADATA if key in before["metadata"]}
+        if subresource in _POD_PARTS:
+            return {**before, "spec": _with_pod_part(before.get("spec", {}), raw.get("spec", {}), subresource)}
         if subresource:
             after = {**before, "status": raw.get("status", {})}
             if subresource == "status" and resource.kind in ("Pod", "Node"):
@@ -530,11 +582,14 @@ class Api:
         return after
 
     def _replace(self, resource: Resource, before: JsonObject, after: JsonObject, options: Options) -> JsonObject:
-        after = self._prepared(resource, after, before)
+        if options.trusted and _differs_in_status_only(before, after):
+            after = self._with_status(after)
+        else:
+            after = self._prepared(resource, after, before)
         metadata = after["metadata"]
-        if "generation" in metadata and _generation_counts(resource.kind, before, after):
+        if "generation" in metadata and _generation_counts(resource.kind, before, after, options):
             after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
-        self._validate(resource, after, before)
+        self._validate(resource, after, before, options)
         if metadata.get("deletionTimestamp"):
             grew = set(metadata.get("finalizers") or ()) - set(before["metadata"].get("finalizers") or ())
             if grew:
@@ -548,6 +603,8 @@ class Api:
                 return self._remove(resource, after, dry_run=options.dry_run)
         if after == before:
             return self._served(resource, before)
+        if after.get("spec") != before.get("spec") and resource.kind in _CHARGED_ON_UPDATE:
+            quotas.charge(self, resource, after, before, dry_run=options.dry_run)
         return self._put(resource, after, options)
 
     def _prepared(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> JsonObject:
@@ -561,6 +618,12 @@ class Api:
                 raw["status"] = {"phase": "Active"}
             case "Pod" if before is None:
                 raw["status"] = {"phase": "Pending", "qosClass": _qos_class(raw.get("spec", {}))}
+            case "Job" if before is None:
+                admission.select_own_pods(raw)
+            case "DaemonSet":
+                raw["metadata"] = _with_template_generation(raw, before)
+            case "PersistentVolume" | "PersistentVolumeClaim" if before is None:
+                raw = storage.admit(self, resource.kind, raw)
             case "Service":
                 raw = self._addressed(raw, before)
             case "Secret" if raw.get("stringData"):
@@ -623,7 +686,14 @@ class Api:
                 return address
         raise errors.failure(500, "InternalError", f"no free address is left in {self._network} for a Service")
 
-    def _validate(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> None:
+    def _with_status(self, raw: JsonObject) -> JsonObject:
+        """`raw` after a trusted write of its status: nothing else may want defaults."""
+        if not raw.get("status"):
+            return raw
+        part = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "status": raw["status"]}
+        return {**raw, "status": admission.admit(part, version=self.version)["status"]}
+
+    def _validate(self, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options) -> None:
         """Raises 422. What a status lacks is zero, as in upstream's decoding: a new object's status is empty."""
         causes = [
             Cause(
@@ -631,13 +701,17 @@ class Api:
                 _path_text(item.path),
                 item.message,
             )
-            for item in schemas.validate(raw, schemas.load(self.version))
+            for item in (() if options.trusted else schemas.validate(raw, schemas.load(self.version)))
             if item.kind not in ("unknown", "duplicate", "type")
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
-        causes += _template_causes(resource.kind, raw)
+        causes += validation.workload(resource.kind, raw)
         if before is not None:
-            causes += _immutable_causes(resource.kind, before, raw)
+            allowed = before
+            if options.pod_part:
+                part = _with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.pod_part)
+                allowed = {**before, "spec": part}
+            causes += _immutable_causes(resource.kind, allowed, raw)
         if resource.kind == "Service" and before is None:
             causes += self._address_causes(raw)
         if causes:
@@ -743,10 +817,28 @@ def _decode_continue(token: str) -> tuple[int, tuple[str, str]]:
         raise errors.bad_request("continue key is not valid: use the token of the previous page unchanged") from error
 
 
-def _generation_counts(kind: str, before: JsonObject, after: JsonObject) -> bool:
+def _differs_in_status_only(before: JsonObject, after: JsonObject) -> bool:
+    return "spec" in before and after.get("spec") is before["spec"] and after["metadata"] == before["metadata"]
+
+
+def _with_template_generation(raw: JsonObject, before: JsonObject | None) -> JsonObject:
+    """The metadata of a DaemonSet, whose templates are counted in an annotation."""
+    name = "deprecated.daemonset.template.generation"
+    metadata: JsonObject = raw["metadata"]
+    given = ((before or raw)["metadata"].get("annotations") or {}).get(name, "1")
+    generation = max(1, int(given)) if given.isdecimal() else 1
+    if before is not None and raw["spec"].get("template") != before["spec"].get("template"):
+        generation += 1
+    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), name: str(generation)}}
+
+
+def _generation_counts(kind: str, before: JsonObject, after: JsonObject, options: Options) -> bool:
     if before.get("spec") != after.get("spec"):
         return True
-    # A Deployment's annotations travel to its ReplicaSets, so upstream counts them.
+    # A Deployment's annotations travel to its ReplicaSets, so upstream counts them; but not the revision, which its
+    # controller writes with the status.
+    if options.trusted:
+        return False
     annotations = [item["metadata"].get("annotations") or {} for item in (before, after)]
     return kind == "Deployment" and annotations[0] != annotations[1]
 
@@ -776,23 +868,29 @@ def _selector_text(selector: JsonObject) -> str:
     return ",".join(parts)
 
 
-def _template_causes(kind: str, raw: JsonObject) -> Iterator[Cause]:
-    if kind not in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"):
-        return
-    spec = raw.get("spec") or {}
-    wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        shown = json.dumps(labels, separators=(",", ":"))
-        message = f"Invalid value: {shown}: `selector` does not match template `labels`"
-        yield Cause("FieldValueInvalid", "spec.template.metadata.labels", message)
+def _job_causes(old: JsonObject, new: JsonObject) -> Iterator[Cause]:
+    """The fields of a Job that stay; an Indexed Job may change its completions together with its parallelism."""
+    completions = new.get("completions")
+    elastic = new.get("completionMode") == "Indexed" and completions is not None
+    if elastic and completions != old.get("completions") and completions != new.get("parallelism"):
+        why = f"Invalid value: {completions}: can only be modified in tandem with spec.parallelism"
+        yield Cause("FieldValueInvalid", "spec.completions", why)
+    fixed = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
+    for name in fixed if elastic else ("completions", *fixed):
+        if old.get(name) != new.get(name):
+            shown = json.dumps(new.get(name), separators=(",", ":"))
+            yield Cause("FieldValueInvalid", f"spec.{name}", f"Invalid value: {shown}: field is immutable")
 
 
 def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Iterator[Cause]:
     old, new = before.get("spec") or {}, after.get("spec") or {}
+    if old is new and kind not in ("ConfigMap", "Secret"):
+        return
     if kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet") and old.get("selector") != new.get("selector"):
         shown = json.dumps(new.get("selector"), separators=(",", ":"))
         yield Cause("FieldValueInvalid", "spec.selector", f"Invalid value: {shown}: field is immutable")
+    if kind == "Job":
+        yield from _job_causes(old, new)
     if kind in ("ConfigMap", "Secret") and before.get("immutable"):
         for part in ("data", "binaryData", "immutable"):
             if before.get(part) != after.get(part):
@@ -810,6 +908,23 @@ def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Itera
     if kind == "Service" and len(addresses) > 1 and new.get("type") != "ExternalName":
         message = f'Invalid value: "{new["clusterIP"]}": field is immutable'
         yield Cause("FieldValueInvalid", "spec.clusterIPs[0]", message)
+
+
+_POD_PARTS = ("ephemeralcontainers", "resize")
+
+
+def _with_pod_part(spec: JsonObject, sent: JsonObject, part: str) -> JsonObject:
+    """`spec` with what `sent` says of ephemeral containers, or of its containers' resources."""
+    if part == "ephemeralcontainers":
+        return {**spec, "ephemeralContainers": sent.get("ephemeralContainers", [])}
+    changed = dict(spec)
+    for key in ("containers", "initContainers"):
+        asked = {item.get("name"): item for item in sent.get(key) or ()}
+        for number, item in enumerate(spec.get(key) or ()):
+            if item["name"] in asked:
+                resized = {k: v for k, v in asked[item["name"]].items() if k in ("resources", "resizePolicy")}
+                changed[key] = [*changed[key][:number], {**item, **resized}, *changed[key][number + 1 :]]
+    return changed
 
 
 def _frozen_pod_part(spec: JsonObject) -> JsonObject:

@@ -19,7 +19,7 @@ from seatrial.server.resources import Resources, group_version, load
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
 _SUBRESOURCE_KINDS = {"scale": ("autoscaling", "v1", "Scale"), "eviction": ("policy", "v1", "Eviction")}
-_SERVED_SUBRESOURCES = {"status", "scale", "log", "binding", "finalize", "eviction"}
+_SERVED_SUBRESOURCES = {"status", "scale", "log", "binding", "finalize", "eviction", "ephemeralcontainers", "resize"}
 
 
 def version_info(version: str) -> JsonObject:

@@ -14,7 +14,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +26,7 @@ from seatrial.kube import protobuf, tables
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.server import api as semantics
-from seatrial.server import bodies, discovery, errors, openapi_v2
+from seatrial.server import bodies, discovery, errors, evictions, measured, openapi_v2
 from seatrial.server.api import Api, DeleteOptions, Filter, LogQuery, Options
 from seatrial.server.errors import StatusError
 from seatrial.server.pki import ADMIN_GROUP, Pki
@@ -357,6 +357,8 @@ class Handler:
 
     def _resource(self, request: Request, target: Target) -> Response:
         method, name = request.method, target.name
+        if target.resource.group == measured.GROUP and (method not in ("GET", "HEAD") or request.flag("watch")):
+            raise errors.method_not_allowed()
         if target.subresource == "log" and method == "GET":
             return self._log(request, target)
         if target.subresource in ("binding", "eviction") and method == "POST":
@@ -590,8 +592,13 @@ class Handler:
         raw, _ = self._object(request)
         if target.subresource == "binding":
             return self._bind(request, target.namespace, target.name, raw)
+        named = (raw.get("metadata") or {}).get("name", target.name)
+        if named != target.name:
+            raise errors.bad_request("name in URL does not match name in Eviction object")
         options = DeleteOptions.from_wire(raw.get("deleteOptions") or {})
-        self._api.delete(target.resource, target.namespace, target.name, options)
+        if self._options(request).dry_run:
+            options = replace(options, dry_run=True)
+        evictions.evict(self._api, target.namespace, target.name, options)
         return self._json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, request, 201)
 
     def _bind(self, request: Request, namespace: str, name: str, raw: JsonObject) -> Response:

@@ -39,6 +39,13 @@ SELECT resource, namespace, name, object FROM changes WHERE NOT deleted AND revi
     (SELECT max(revision) FROM changes GROUP BY resource, namespace, name)
 """
 
+_COMPACT = """
+DELETE FROM changes WHERE revision <= :oldest AND (deleted OR EXISTS (
+    SELECT 1 FROM changes AS newer WHERE newer.resource = changes.resource AND newer.namespace = changes.namespace
+    AND newer.name = changes.name AND newer.revision > changes.revision))
+"""
+"""What nobody can ask for any more: rows before the window that a later row of the same object has made history."""
+
 
 class StoreError(Exception):
     """The database cannot be opened or written; the message says why and what to do."""
@@ -78,26 +85,31 @@ ObjectName = tuple[str, str]
 class Store:
     """Objects by resource (`group/plural`), namespace and name."""
 
-    def __init__(self, database: sqlite3.Connection, window: int = WINDOW) -> None:
+    def __init__(self, database: sqlite3.Connection | None, window: int = WINDOW) -> None:
+        """Without a database nothing outlives the store: for tests and simulations."""
         self._database = database
+        self._window = window
         self._objects: dict[str, dict[ObjectName, Stored]] = {}
         self._recent: deque[Change] = deque(maxlen=window)
         self._listeners: dict[object, Callable[[Change], None]] = {}
         self._pending = False
         self.on_pending: Callable[[], None] | None = None
-        for resource, namespace, name, encoded in database.execute(_CURRENT):
-            self._objects.setdefault(resource, {})[namespace, name] = Stored(msgspec.json.decode(encoded))
-        (newest,) = database.execute("SELECT coalesce(max(revision), 0) FROM changes").fetchone()
-        self.revision: int = newest
-        self.oldest: int = newest
+        self.revision = 0
+        if database is not None:
+            for resource, namespace, name, encoded in database.execute(_CURRENT):
+                self._objects.setdefault(resource, {})[namespace, name] = Stored(msgspec.json.decode(encoded))
+            (self.revision,) = database.execute("SELECT coalesce(max(revision), 0) FROM changes").fetchone()
+        self.oldest = self.revision
         """Changes after this revision are in the window."""
+        self._compacted = self.revision
 
     @classmethod
     def open(cls, path: Path | str, *, window: int = WINDOW) -> Store:
         """Open or create the database at `path` (":memory:" for one that is forgotten). Raises `StoreError`."""
+        if str(path) == ":memory:":
+            return cls(None, window)
         try:
-            if str(path) != ":memory:":
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
@@ -165,9 +177,12 @@ class Store:
 
     def commit(self) -> None:
         """Make all changes so far durable. Raises `StoreError`, for instance when the disk is full."""
-        if not self._pending:
+        if not self._pending or self._database is None:
             return
         try:
+            if self.oldest >= self._compacted + self._window:
+                self._database.execute(_COMPACT, {"oldest": self.oldest})
+                self._compacted = self.oldest
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"the cluster's database cannot be written: {error}. Is the disk full?") from error
@@ -175,25 +190,17 @@ class Store:
 
     def close(self) -> None:
         self.commit()
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
 
     def _append(
         self, resource: str, namespace: str, name: str, before: Stored | None, last: Stored, *, deleted: bool
     ) -> None:
         revision = self.revision + 1
-        try:
-            first = not self._pending
-            if first:
-                self._database.execute("BEGIN")
-            self._database.execute(
-                "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)",
-                (revision, resource, namespace, name, deleted, last.encoded),
-            )
-        except sqlite3.Error as error:
-            if first and self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise StoreError(f"the cluster's database cannot be written: {error}. Is the disk full?") from error
-        self._pending = True
+        first = not self._pending
+        if self._database is not None:
+            self._write(first, (revision, resource, namespace, name, deleted, last.encoded))
+            self._pending = True
         self.revision = revision
         objects = self._objects.setdefault(resource, {})
         if deleted:
@@ -206,10 +213,21 @@ class Store:
         self._recent.append(change)
         if self.on_pending is None:
             self.commit()
-        elif first:
+        elif first and self._pending:
             self.on_pending()
         for listener in tuple(self._listeners.values()):
             listener(change)
+
+    def _write(self, first: bool, row: tuple[object, ...]) -> None:
+        assert self._database is not None, "only called with one"
+        try:
+            if first:
+                self._database.execute("BEGIN")
+            self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            if first and self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise StoreError(f"the cluster's database cannot be written: {error}. Is the disk full?") from error
 
 
 def _with_revision(raw: JsonObject, revision: int) -> Stored:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import errors
+from seatrial.server import autoscaling_v1, errors
 from seatrial.server.api import Api, Filter
 from seatrial.server.resources import storage_key
 from seatrial.server.store import Change
@@ -88,7 +88,8 @@ class Watch:
         kind = "MODIFIED" if before and after else "ADDED" if after else "DELETED"
         raw = change.last.raw
         if raw["apiVersion"] != self._resource.api_version:
-            raw = {**raw, "apiVersion": self._resource.api_version}
+            wanted = self._resource.api_version
+            raw = autoscaling_v1.shown(raw) if wanted == autoscaling_v1.V1 else {**raw, "apiVersion": wanted}
         if len(self._waiting) >= MAX_WAITING:
             self.overflowed = True
         else:

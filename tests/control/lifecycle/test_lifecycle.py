@@ -21,12 +21,15 @@ from seatrial.control.lifecycle.facts import (
     ProbeFact,
     ProbeKind,
     Problem,
+    RemoveContainers,
     RemoveFromApi,
     RemoveSandbox,
     RunProbe,
     SandboxFact,
     StartContainer,
+    Stop,
     StopContainer,
+    StopSandbox,
 )
 from seatrial.kube.objects import Container, ObjectMeta, Pod, PodSpec, Probe
 
@@ -72,18 +75,18 @@ class Script:
         match action:
             case CreateSandbox():
                 facts = replace(facts, sandbox=SandboxFact("10.0.0.2", "192.0.2.1", self.now))
-            case StartContainer(name=name, attempt=attempt):
+            case StartContainer(name=name, attempt=attempt, back_off_s=back_off_s):
                 self.log.append((at, f"start {name} {attempt}"))
-                fact = ContainerFact(name, attempt, ContainerPhase.RUNNING, started_at=self.now)
+                fact = ContainerFact(name, attempt, ContainerPhase.RUNNING, started_at=self.now, back_off_s=back_off_s)
                 if self.exits.get(name):
                     code = self.exits[name].pop(0)
                     fact = replace(fact, phase=ContainerPhase.EXITED, finished_at=self.now, exit_code=code)
                 kept = tuple(f for f in facts.containers if f.name != name or f.attempt == attempt - 1)
                 facts = replace(facts, containers=(*kept, fact))
-            case StopContainer(name=name, grace_s=grace_s):
+            case StopContainer(name=name, grace_s=grace_s, reason=reason):
                 self.log.append((at, f"stop {name} {grace_s}"))
                 ended = tuple(
-                    replace(f, phase=ContainerPhase.EXITED, finished_at=self.now, exit_code=143)
+                    replace(f, phase=ContainerPhase.EXITED, finished_at=self.now, exit_code=143, stopped_for=reason)
                     if f.name == name
                     else f
                     for f in facts.containers
@@ -101,6 +104,10 @@ class Script:
                     message="refused",
                 )
                 facts = replace(facts, probes=(*(p for p in facts.probes if p is not old), new))
+            case StopSandbox():
+                facts = replace(facts, sandbox=None)
+            case RemoveContainers():
+                facts = replace(facts, containers=(), probes=())
             case RemoveSandbox():
                 self.log.append((at, "remove sandbox"))
                 facts = PodFacts()
@@ -263,12 +270,12 @@ def test_only_readiness_is_probed_while_a_pod_ends() -> None:
     spec = PodSpec(containers=(app(liveness_probe=probe, readiness_probe=probe),))
     meta = ObjectMeta(name="web", namespace="shop", deletion_timestamp=T0 + timedelta(seconds=30))
     fact = ContainerFact("web", 0, ContainerPhase.RUNNING, started_at=T0)
-    facts = PodFacts(SandboxFact("10.0.0.2", ""), (fact,), stop_asked_at={"web": T0})
+    facts = PodFacts(SandboxFact("10.0.0.2", ""), (fact,), stops={"web": Stop(T0, T0 + timedelta(seconds=30))})
     decision = sync(Pod(metadata=meta, spec=spec), facts, T0 + timedelta(seconds=2))
     assert decision.actions == (RunProbe("web", 0, ProbeKind.READINESS),)
 
 
-def test_the_reference_page_is_generated_from_the_table() -> None:
-    """Regenerate: python -c 'from seatrial.control.lifecycle import diagram; print(diagram.page(), end="")'."""
-    page = Path(__file__).parents[3] / "docs" / "reference" / "pod-life-cycle.md"
+def test_the_page_is_generated_from_the_table() -> None:
+    """Regenerate: python tools/generate_docs.py."""
+    page = Path(__file__).parents[3] / "docs" / "explanation" / "pod-life-cycle.md"
     assert page.read_text() == diagram.page()

@@ -39,7 +39,7 @@ def pod(
 
 def by_plugin(wanted: Pod, nodes: Sequence[Node], pods: Sequence[Pod] = ()) -> Mapping[str, list[int]]:
     board = Board.of(nodes, pods, (), but=wanted)
-    return scores.by_plugin(wanted, board, board.sites)
+    return scores.Scores(wanted, board).by_plugin(range(len(board.sites)))
 
 
 def test_least_allocated_is_the_mean_free_share() -> None:

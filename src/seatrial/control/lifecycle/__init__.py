@@ -1,6 +1,6 @@
 """The life cycle of a pod and its containers: `sync(pod, facts, now) -> PodDecision`."""
 
-from seatrial.control.lifecycle.pods import sync
-from seatrial.control.lifecycle.transitions import TRANSITIONS, State, Transition
+from seatrial.control.lifecycle.pods import all_containers, sync
+from seatrial.control.lifecycle.transitions import TRANSITIONS, Role, State, Transition
 
-__all__ = ["TRANSITIONS", "State", "Transition", "sync"]
+__all__ = ["TRANSITIONS", "Role", "State", "Transition", "all_containers", "sync"]

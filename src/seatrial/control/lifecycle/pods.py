@@ -1,9 +1,10 @@
 """What a pod needs next: `sync(pod, facts, now) -> PodDecision`, a pure function called after every change.
 
 Order: the sandbox; init containers one after the other (a restartable one counts as done once it has started); app
-containers together. A pod ends because it is deleted, outlives `activeDeadlineSeconds`, or all its app containers are
-done: then app containers are stopped, after them the restartable init containers, last first. Only a deleted pod's
-sandbox is removed, and with it gone the object; a finished pod keeps its containers so that their logs can be read.
+containers together. A pod ends because it is deleted, evicted by its node, outlives `activeDeadlineSeconds`, or all its
+app containers are done: then all containers are stopped but the restartable init containers, after them these, last
+first, each for as long as the grace period lasts. A finished pod keeps its dead containers so that their logs can be
+read; a deleted pod's are removed, and with them gone the object.
 
 The only memory between calls is the facts and the status that was reported last. Rejected: a separate record of
 back-offs and thresholds, which would be lost when the process restarts and would enlarge the checker's states.
@@ -16,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from seatrial.control.lifecycle import backoff, probes, statuses
+from seatrial.control.controller import NEWEST_MINOR
+from seatrial.control.lifecycle import backoff, news, probes, resize, statuses
 from seatrial.control.lifecycle.facts import (
     Action,
     ContainerFact,
@@ -25,26 +27,38 @@ from seatrial.control.lifecycle.facts import (
     PodDecision,
     PodEvent,
     PodFacts,
+    RemoveContainers,
     RemoveFromApi,
     RemoveSandbox,
+    ResizeContainer,
+    RunPreStop,
     RunProbe,
     StartContainer,
     StopContainer,
+    StopReason,
+    StopSandbox,
 )
-from seatrial.control.lifecycle.transitions import Effect, Role, Situation, State, step
+from seatrial.control.lifecycle.transitions import Effect, Resize, Role, Situation, step
 from seatrial.kube.objects import Container, ContainerStatus, Pod
 
 DEFAULT_GRACE_S = 30
+LEAST_GRACE_S = 2
+"""Upstream's least time between the stop signal and SIGKILL."""
+INSISTENCE = timedelta(seconds=2)
+"""How long after the end of the grace period a container that is still there is killed once more."""
 DONE = ("Succeeded", "Failed")
+RESTART_RULES_SINCE, RESTART_ALL_SINCE = 35, 36
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
     """The pod as `sync` sees it: who is who, and the latest attempts by name."""
 
     pod: Pod
     facts: PodFacts
     now: datetime
+    minor: int
+    containers: tuple[tuple[Container, Role], ...]
     latest: Mapping[str, ContainerFact]
     before: Mapping[str, ContainerFact]
     reported: Mapping[str, ContainerStatus]
@@ -53,159 +67,255 @@ class _Look:
         fact = self.latest.get(container.name)
         return fact is not None and fact.phase is ContainerPhase.RUNNING
 
+    @property
+    def any_running(self) -> bool:
+        return any(fact.phase is ContainerPhase.RUNNING for fact in self.latest.values())
+
+    def begun(self, container: Container) -> ContainerFact | None:
+        """The latest attempt in this sandbox; those before a sandbox was lost do not count."""
+        fact, sandbox = self.latest.get(container.name), self.facts.sandbox
+        if fact is None or sandbox is None or None in (fact.started_at, sandbox.created_at):
+            return fact
+        assert fact.started_at is not None
+        assert sandbox.created_at is not None
+        return fact if fact.started_at >= sandbox.created_at else None
+
     def started(self, container: Container) -> bool:
         name = container.name
         return probes.started(container, self.latest.get(name), self.facts, self.reported.get(name))
 
-    def init_done(self, container: Container) -> bool:
-        if role(self.pod, container) is Role.SIDECAR:
-            return self.started(container)
-        fact = self.latest.get(container.name)
-        if fact is None:  # the runtime may drop init containers that ended long ago
-            state = getattr(self.reported.get(container.name), "state", None)
-            return bool(state and state.terminated and state.terminated.exit_code == 0)
-        return fact.phase is ContainerPhase.EXITED and fact.exit_code == 0
+    def init_done(self, container: Container, role: Role) -> bool:
+        fact = self.begun(container)
+        if role is Role.SIDECAR:
+            return self.started(container) and fact is not None and not fact.hook_running
+        return fact is not None and fact.phase is ContainerPhase.EXITED and succeeded(fact)
 
-    def restarts(self, container: Container) -> bool:
-        """The restart policies want an exited container run again (the pod's end aside)."""
-        fact = self.latest.get(container.name)
-        if fact is None or fact.phase is ContainerPhase.RUNNING:
+    def restarts(self, container: Container, role: Role) -> bool:
+        """The restart rules and policies want an exited container run again (the pod's end aside)."""
+        fact = self.latest.get(container.name) or self._forgotten(container)
+        if fact is None or fact.phase is ContainerPhase.RUNNING or role is Role.EPHEMERAL:
             return False
-        for rule in container.restart_policy_rules:
-            codes = rule.exit_codes
-            if codes and (fact.exit_code in codes.values) == (codes.operator == "In"):
-                return rule.action == "Restart"
-        policy = container.restart_policy or self.pod.spec.restart_policy or "Always"
-        if policy == "Always" and role(self.pod, container) is Role.INIT:
-            policy = "OnFailure"
+        if role is Role.SIDECAR:
+            return True
+        if role is Role.INIT and succeeded(fact):
+            return False
+        if self.wants_all_restarted(container):
+            return True
+        policy = self.pod.spec.restart_policy or "Always"
+        if self.minor >= RESTART_RULES_SINCE and container.restart_policy:
+            policy = container.restart_policy
+            if _matching_rule(container, fact) == "Restart":
+                return True
+        if fact.stopped_for is StopReason.RESIZE:
+            return True
+        if fact.stopped_for is StopReason.UNHEALTHY:
+            return policy != "Never"
         return policy == "Always" or (policy == "OnFailure" and fact.exit_code != 0)
 
+    def _forgotten(self, container: Container) -> ContainerFact | None:
+        """The end that was reported of a container that the runtime knows no more."""
+        reported = self.reported.get(container.name)
+        end = statuses.end(reported) if reported is not None else None
+        if reported is None or end is None:
+            return None
+        name, attempt = container.name, reported.restart_count
+        return ContainerFact(name, attempt, ContainerPhase.EXITED, exit_code=end.exit_code, reason=end.reason)
 
-def sync(pod: Pod, facts: PodFacts, now: datetime) -> PodDecision:
+    def wants_all_restarted(self, container: Container) -> bool:
+        fact = self.latest.get(container.name)
+        if fact is None or fact.phase is ContainerPhase.RUNNING or self.minor < RESTART_ALL_SINCE:
+            return False
+        return _matching_rule(container, fact) == "RestartAllContainers"
+
+    def next_attempt(self, container: Container) -> int:
+        fact, reported = self.latest.get(container.name), self.reported.get(container.name)
+        if fact is not None:
+            return fact.attempt + 1
+        if reported is None:
+            return 0
+        return reported.restart_count + (reported.state is not None and reported.state.waiting is None)
+
+
+def sync(pod: Pod, facts: PodFacts, now: datetime, *, minor: int = NEWEST_MINOR) -> PodDecision:
     """Decide for one pod that is bound to this node. Call again at `wake_at` and after every change of pod or facts."""
-    look = _look(pod, facts, now)
+    allocation = resize.allocate(pod, facts, minor=minor)
+    look = _look(allocation.pod, facts, now, minor)
     deleted = pod.metadata.deletion_timestamp is not None
     deadline = _deadline(pod)
+    expired = deadline is not None and now >= deadline and pod.status.phase not in DONE
     finished = pod.status.phase in DONE or _finished(look)
-    expired = deadline is not None and now >= deadline and not finished
-    ending = deleted or expired or finished
+    ending = deleted or expired or finished or facts.eviction is not None
+    end_at = _end_at(look, expired=expired, finished=finished) if ending else None
+    restarting_all = not ending and any(look.wants_all_restarted(c) for c, _ in look.containers)
     actions: list[Action] = []
     events: list[PodEvent] = []
     wakes: list[datetime] = [] if deadline is None or ending else [deadline]
-    if facts.sandbox is None and not ending:
+    if facts.sandbox is None and not ending and not restarting_all:
         actions.append(CreateSandbox())
-        if "" in facts.problems:
-            problem = facts.problems[""]
-            events.append(PodEvent("Warning", problem.reason, problem.message))
+        events += news.of_sandbox(facts)
     waiting: dict[str, str] = {}
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
-        situation = _situation(look, container, ending=ending)
-        row = step(situation)
+    for container, role in look.containers:
+        situation = _situation(look, container, role, ending=ending, end_at=end_at, restarting_all=restarting_all)
         fact = situation.fact
-        events += _news(look, container, situation)
-        if fact is not None and fact.phase is ContainerPhase.RUNNING:
-            is_started = look.started(container)
-            for kind, at in probes.next_runs(container, fact, facts, is_started=is_started, now=now, ending=ending):
-                if at <= now:
-                    actions.append(RunProbe(container.name, fact.attempt, kind))
-                else:
-                    wakes.append(at)
-            kill_at = _kill_at(pod, facts, container)
-            if ending and kill_at is not None and now < kill_at:
-                wakes.append(kill_at)
+        events += news.of_container(look.facts, look.reported.get(container.name), pod, situation, minor)
+        wakes += _probe(look, situation, actions)
+        stop = facts.stops.get(container.name)
+        if stop is not None and stop.kill_at is not None:
+            wakes.append(stop.kill_at + INSISTENCE)
+        row = step(situation)
         if row is None:
             continue
-        if row.reason == "CrashLoopBackOff" and situation.back_off_until is not None:
-            waiting[container.name] = row.reason
+        if row.reason == "CrashLoopBackOff" and situation.back_off_until is not None and fact is not None:
+            waiting[container.name] = f"back-off {backoff.text(fact.back_off_s)} {news.restarting(pod, container)}"
             wakes.append(situation.back_off_until)
-        if row.effect is Effect.START:
-            actions.append(StartContainer(container.name, situation.next_attempt))
-        elif row.effect is Effect.STOP and fact is not None:
-            stop, event = _stop(look, container, situation, fact)
-            actions.append(stop)
-            events.append(event)
-    if deleted and not any(look.running(c) for c in (*pod.spec.init_containers, *pod.spec.containers)):
-        actions = [RemoveSandbox() if facts.sandbox is not None else RemoveFromApi()]
+        if situation.image_backing_off and row.reason.startswith("ErrImagePull") and situation.retry_at is not None:
+            wakes.append(situation.retry_at)
+            shown_until = backoff.shown_until(situation.problem)
+            wakes += [shown_until] if shown_until is not None and now < shown_until else []
+        if ending and situation.state.name == "RUNNING" and not situation.told_to_stop and end_at is not None:
+            wakes += [end_at] if row.effect is not Effect.STOP else []
+        match row.effect:
+            case Effect.START:
+                before = look.before.get(container.name)
+                actions.append(StartContainer(container.name, situation.next_attempt, backoff.following(fact, before)))
+            case Effect.RESIZE if fact is not None:
+                actions.append(ResizeContainer(container.name, fact.attempt))
+            case Effect.PRE_STOP if fact is not None:
+                actions.append(RunPreStop(container.name, fact.attempt, _grace_s(look, end_at)))
+            case Effect.STOP if fact is not None and row.stop_reason is not None:
+                actions.append(_stop(look, situation, fact, row.stop_reason, end_at))
+                events += news.of_stop(look.pod, situation, row.stop_reason, fact, minor)
+    if not look.any_running:
+        if deleted:
+            actions = [RemoveSandbox() if facts.sandbox is not None else RemoveFromApi()]
+        elif ending and facts.sandbox is not None:
+            actions = [StopSandbox()]
+        elif restarting_all and facts.containers:
+            actions = [RemoveContainers()]
     status = statuses.report(
         pod,
+        allocation,
         facts,
         now,
-        back_offs={name: _back_off_text(pod, name) for name in waiting},
-        deleted=deleted,
+        minor=minor,
+        back_offs=waiting,
+        ending=ending,
         expired=expired,
-        restarts={c.name: look.restarts(c) for c in (*pod.spec.init_containers, *pod.spec.containers)},
+        restarting_all=restarting_all,
+        restarts={c.name: look.restarts(c, r) for c, r in look.containers},
+        begun=frozenset(c.name for c, _ in look.containers if look.begun(c)),
     )
-    return PodDecision(tuple(actions), status, tuple(events), min(wakes, default=None))
+    events += news.of_pod(pod, status, allocation, minor)
+    return PodDecision(tuple(actions), status, allocation.pod, tuple(events), min(wakes, default=None))
 
 
-def role(pod: Pod, container: Container) -> Role:
-    if container in pod.spec.containers:
-        return Role.APP
-    return Role.SIDECAR if container.restart_policy == "Always" else Role.INIT
+def succeeded(fact: ContainerFact) -> bool:
+    """An init container's end lets the next one begin."""
+    return fact.exit_code == 0 and fact.reason != "OOMKilled"
 
 
-def _look(pod: Pod, facts: PodFacts, now: datetime) -> _Look:
+def all_containers(pod: Pod) -> tuple[tuple[Container, Role], ...]:
+    return (
+        *((c, Role.SIDECAR if c.restart_policy == "Always" else Role.INIT) for c in pod.spec.init_containers),
+        *((c, Role.APP) for c in pod.spec.containers),
+        *((c.as_container(), Role.EPHEMERAL) for c in pod.spec.ephemeral_containers),
+    )
+
+
+def _look(pod: Pod, facts: PodFacts, now: datetime, minor: int) -> Look:
     ordered = sorted(facts.containers, key=lambda fact: fact.attempt)
     latest = {fact.name: fact for fact in ordered}
     before = {fact.name: fact for fact in ordered if fact is not latest[fact.name]}
-    reported = {s.name: s for s in (*pod.status.init_container_statuses, *pod.status.container_statuses)}
-    return _Look(pod, facts, now, latest, before, reported)
+    status = pod.status
+    shown = (*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses)
+    reported = {each.name: each for each in shown}
+    return Look(pod, facts, now, minor, all_containers(pod), latest, before, reported)
 
 
-def _finished(look: _Look) -> bool:
+def _matching_rule(container: Container, fact: ContainerFact) -> str:
+    """The action of the first restart rule that the exit code meets."""
+    for rule in container.restart_policy_rules if container.restart_policy else ():
+        codes = rule.exit_codes
+        if codes and (fact.exit_code in codes.values) == (codes.operator == "In"):
+            return rule.action
+    return ""
+
+
+def _finished(look: Look) -> bool:
     """Every app container has ended for good, or an init container has failed for good."""
-    spec = look.pod.spec
-    for container in spec.init_containers:
-        fact = look.latest.get(container.name)
+    for container, role in look.containers:
+        fact = look.begun(container)
         exited = fact is not None and fact.phase is ContainerPhase.EXITED
-        if exited and not look.init_done(container) and not look.restarts(container):
+        failed = role is Role.INIT and exited and not look.init_done(container, role)
+        if failed and not look.restarts(container, role):
             return True
-    ended = (c.name in look.latest and not look.running(c) and not look.restarts(c) for c in spec.containers)
-    return bool(spec.containers) and all(ended)
+    apps = [c for c, role in look.containers if role is Role.APP]
+    ended = (c.name in look.latest and not look.running(c) and not look.restarts(c, Role.APP) for c in apps)
+    return bool(apps) and all(ended)
 
 
-def _situation(look: _Look, container: Container, *, ending: bool) -> Situation:
-    pod, facts, now = look.pod, look.facts, look.now
-    fact = look.latest.get(container.name)
+def _situation(
+    look: Look, container: Container, role: Role, *, ending: bool, end_at: datetime | None, restarting_all: bool
+) -> Situation:
+    name, facts, now = container.name, look.facts, look.now
+    fact, problem = look.latest.get(name), look.facts.problems.get(name)
     running = look.running(container)
-    mine = role(pod, container)
     failed = probes.failed(container, fact, facts) if fact is not None and running else None
     exited = fact is not None and not running
-    stop_asked = container.name in facts.stop_asked_at
-    kill_at = _kill_at(pod, facts, container)
+    stop = facts.stops.get(name) if running else None
+    told = stop is not None and stop.kill_at is not None
+    hook = container.lifecycle.pre_stop if container.lifecycle else None
     return Situation(
         container=container,
-        role=mine,
+        role=role,
         fact=fact,
         now=now,
-        turn=facts.sandbox is not None and _turn(look, container, mine),
-        restarts=look.restarts(container),
-        back_off_until=backoff.until(fact, look.before.get(container.name)) if fact and exited else None,
+        next_attempt=look.next_attempt(container),
+        turn=facts.sandbox is not None and _turn(look, container, role),
+        restarts=look.restarts(container, role) or (exited and look.begun(container) is None and role is Role.INIT),
+        back_off_until=backoff.until(fact, look.before.get(name)) if fact and exited else None,
+        retry_at=backoff.pull(problem) if problem is not None else None,
         ending=ending,
-        stopping=ending and not any(look.running(other) for other in _stopped_earlier(pod, container, mine)),
-        stop_asked=stop_asked,
-        overdue=stop_asked and kill_at is not None and now >= kill_at,
-        unhealthy=failed[0].value.lower() if failed else "",
-        problem=facts.problems.get(container.name),
+        stopping=ending and (_turn_to_stop(look, container, role) or (end_at is not None and now >= end_at)),
+        told_to_stop=told,
+        hook_due=hook is not None and stop is None,
+        sooner=told and _sooner(look, name, end_at),
+        unhealthy=failed.value.lower() if failed else "",
+        resize=resize.needed(container, fact) if fact is not None and running else Resize.NONE,
+        restarting_all=restarting_all,
+        problem=problem,
     )
 
 
-def _turn(look: _Look, container: Container, mine: Role) -> bool:
-    spec = look.pod.spec
-    if mine is not Role.APP:
-        if mine is Role.INIT and any(c.name in look.latest for c in spec.containers):
+def _turn(look: Look, container: Container, role: Role) -> bool:
+    """Whatever must come before `container` has, in this sandbox."""
+    if role is Role.EPHEMERAL:
+        return True
+    apps = [c for c, r in look.containers if r is Role.APP]
+    inits = [(c, r) for c, r in look.containers if r in (Role.INIT, Role.SIDECAR)]
+    apps_begun = any(look.begun(c) for c in apps)
+    if role is Role.APP:
+        earlier = apps[: apps.index(container)]
+        if any((fact := look.latest.get(c.name)) is not None and fact.hook_running for c in earlier):
             return False
-        earlier: Iterable[Container] = spec.init_containers[: spec.init_containers.index(container)]
-        return all(look.init_done(c) for c in earlier) or any(c.name in look.latest for c in spec.containers)
-    return container.name in look.latest or all(look.init_done(c) for c in spec.init_containers)
+        return apps_begun or not inits or look.init_done(*inits[-1])
+    place = next(number for number, (c, _) in enumerate(inits) if c is container)
+    if apps_begun or any(look.begun(c) for c, _ in inits[place + 1 :]):
+        return role is Role.SIDECAR
+    return look.begun(container) is not None or place == 0 or look.init_done(*inits[place - 1])
 
 
-def _stopped_earlier(pod: Pod, container: Container, mine: Role) -> tuple[Container, ...]:
-    """Whoever must have ended before this container is asked to stop: for a sidecar, all that started after it."""
-    if mine is not Role.SIDECAR:
-        return ()
-    inits = pod.spec.init_containers
-    return (*inits[inits.index(container) + 1 :], *pod.spec.containers)
+def _turn_to_stop(look: Look, container: Container, role: Role) -> bool:
+    """Whoever must have ended before has: for a sidecar, the apps and the sidecars that started after it."""
+    if role is not Role.SIDECAR:
+        return True
+    names = [c.name for c, _ in look.containers]
+    later = (
+        c
+        for c, r in look.containers
+        if r is Role.APP or (r is Role.SIDECAR and names.index(c.name) > names.index(container.name))
+    )
+    return not any(look.running(c) for c in later)
 
 
 def _deadline(pod: Pod) -> datetime | None:
@@ -213,94 +323,74 @@ def _deadline(pod: Pod) -> datetime | None:
     return None if started_at is None or limit_s is None else started_at + timedelta(seconds=limit_s)
 
 
-def _grace_s(pod: Pod, now: datetime) -> int:
-    if pod.metadata.deletion_timestamp is not None:
-        return max(0, math.ceil((pod.metadata.deletion_timestamp - now).total_seconds()))
-    grace_s = pod.spec.termination_grace_period_seconds
-    return DEFAULT_GRACE_S if grace_s is None else grace_s
+def grace_s(pod: Pod) -> int:
+    asked_s = pod.spec.termination_grace_period_seconds
+    return DEFAULT_GRACE_S if asked_s is None else asked_s
 
 
-def _kill_at(pod: Pod, facts: PodFacts, container: Container) -> datetime | None:
-    """When to insist on a container that was asked to stop: the runtime has had the grace period and two seconds."""
+def _end_at(look: Look, *, expired: bool, finished: bool) -> datetime | None:
+    """When the time is over that the containers of an ending pod are given; None: it begins now."""
+    pod, eviction = look.pod, look.facts.eviction
+    grace = timedelta(seconds=grace_s(pod))
+    ends: list[datetime] = []
     if pod.metadata.deletion_timestamp is not None:
-        return pod.metadata.deletion_timestamp + timedelta(seconds=2)
-    asked_at = facts.stop_asked_at.get(container.name)
-    if asked_at is None:
-        return None
-    grace_s = pod.spec.termination_grace_period_seconds
-    return asked_at + timedelta(seconds=(DEFAULT_GRACE_S if grace_s is None else grace_s) + 2)
+        ends.append(pod.metadata.deletion_timestamp)
+    if eviction is not None:
+        ends.append(eviction.at + timedelta(seconds=eviction.grace_s))
+    deadline = _deadline(pod)
+    if expired and deadline is not None:
+        ends.append(deadline + grace)
+    if finished:
+        finishes = [f.finished_at for f in look.latest.values() if f.finished_at is not None]
+        ends += [max(finishes) + grace] if finishes and not ends else []
+    told = [stop.kill_at for stop in look.facts.stops.values() if stop.kill_at is not None]
+    return min(ends, default=max(told, default=None))
+
+
+def _sooner(look: Look, name: str, end_at: datetime | None) -> bool:
+    stop = look.facts.stops[name]
+    assert stop.kill_at is not None, "told to stop"
+    if look.now >= stop.kill_at + INSISTENCE:
+        return True
+    if end_at is None:
+        return False
+    return look.now + timedelta(seconds=_grace_s(look, end_at)) < stop.kill_at - timedelta(seconds=1)
+
+
+def _grace_s(look: Look, end_at: datetime | None) -> int:
+    if end_at is None:
+        return max(LEAST_GRACE_S, grace_s(look.pod))
+    return max(LEAST_GRACE_S, math.ceil((end_at - look.now).total_seconds()))
 
 
 def _stop(
-    look: _Look, container: Container, situation: Situation, fact: ContainerFact
-) -> tuple[StopContainer, PodEvent]:
-    pod, name = look.pod, container.name
-    if situation.stopping:
-        grace_s = 0 if situation.overdue else _grace_s(pod, look.now)
-        at = pod.metadata.deletion_timestamp or _deadline(pod)
-        event = PodEvent("Normal", "Killing", f"Stopping container {name}", at)
-        return StopContainer(name, fact.attempt, grace_s, "Killing"), event
-    failed = probes.failed(container, fact, look.facts)
-    assert failed is not None, "a container is stopped in a pod that stays only for a failed probe"
-    kind, _ = failed
-    probe = probes.of(container, kind)
-    grace_s = (
-        DEFAULT_GRACE_S
-        if pod.spec.termination_grace_period_seconds is None
-        else (pod.spec.termination_grace_period_seconds)
-    )
-    if probe is not None and probe.termination_grace_period_seconds is not None:
-        grace_s = probe.termination_grace_period_seconds
-    text = f"Container {name} failed {kind.value.lower()} probe, will be restarted"
-    return StopContainer(name, fact.attempt, grace_s, "Unhealthy"), PodEvent("Normal", "Killing", text, fact.started_at)
+    look: Look, situation: Situation, fact: ContainerFact, reason: StopReason, end_at: datetime | None
+) -> StopContainer:
+    name = situation.container.name
+    if reason is StopReason.POD_ENDS:
+        stop = look.facts.stops.get(name)
+        late = stop is not None and stop.kill_at is not None and look.now >= stop.kill_at + INSISTENCE
+        return StopContainer(name, fact.attempt, 0 if late else _grace_s(look, end_at), reason)
+    allowed_s = grace_s(look.pod)
+    if reason is StopReason.UNHEALTHY:
+        kind = probes.failed(situation.container, fact, look.facts)
+        probe = probes.of(situation.container, kind) if kind is not None else None
+        if probe is not None and probe.termination_grace_period_seconds is not None:
+            allowed_s = probe.termination_grace_period_seconds
+    return StopContainer(name, fact.attempt, max(LEAST_GRACE_S, allowed_s), reason)
 
 
-def _news(look: _Look, container: Container, situation: Situation) -> list[PodEvent]:
-    """What happened to this container that people should hear of and that the reported status does not tell yet."""
-    events = []
-    name, fact = container.name, situation.fact
-    if situation.problem is not None and situation.state is not State.RUNNING:
-        problem = situation.problem
-        if problem.reason == "ErrImageNeverPull":
-            events.append(PodEvent("Warning", "ErrImageNeverPull", problem.message))
-            events.append(PodEvent("Warning", "Failed", "Error: ErrImageNeverPull"))
+def _probe(look: Look, situation: Situation, actions: list[Action]) -> Iterable[datetime]:
+    """Adds the probes that are due, and gives the times of the others."""
+    container, fact = situation.container, situation.fact
+    if fact is None or fact.phase is not ContainerPhase.RUNNING or situation.role in (Role.INIT, Role.EPHEMERAL):
+        return ()
+    later = []
+    is_started = look.started(container)
+    ending = situation.ending
+    for kind, at in probes.next_runs(container, fact, look.facts, is_started=is_started, now=look.now, ending=ending):
+        if at <= look.now:
+            actions.append(RunProbe(container.name, fact.attempt, kind))
         else:
-            events.append(PodEvent("Warning", "Failed", f"Error: {problem.message}"))
-    if fact is None:
-        return events
-    if not _told(look.reported.get(name), fact):
-        at = fact.started_at
-        image = container.image
-        text = f'Container image "{image}" already present on machine and can be accessed by the pod'
-        events.append(PodEvent("Normal", "Pulled", text, at))
-        events.append(PodEvent("Normal", "Created", "Container created", at))
-        if fact.reason == "StartError":
-            events.append(PodEvent("Warning", "Failed", f"Error: {fact.message}", at))
-        else:
-            events.append(PodEvent("Normal", "Started", "Container started", at))
-    for seen in look.facts.probes:
-        if (seen.container, seen.attempt) == (name, fact.attempt) and seen.failures:
-            text = f"{seen.kind.value} probe failed: {seen.message}"
-            events.append(PodEvent("Warning", "Unhealthy", text, seen.last_at))
-    if situation.backing_off and situation.restarts and not situation.ending:
-        events.append(PodEvent("Warning", "BackOff", _back_off_event(look.pod, name), fact.finished_at))
-    return events
-
-
-def _told(status: ContainerStatus | None, fact: ContainerFact) -> bool:
-    """The reported status already shows this attempt."""
-    if status is None or status.state is None or status.restart_count < fact.attempt:
-        return False
-    state, last = status.state, status.last_state
-    shown = state.running or state.terminated or (last and last.terminated)
-    return status.restart_count > fact.attempt or bool(shown)
-
-
-def _back_off_event(pod: Pod, name: str) -> str:
-    meta = pod.metadata
-    return f"Back-off restarting failed container {name} in pod {meta.name}_{meta.namespace}({meta.uid})"
-
-
-def _back_off_text(pod: Pod, name: str) -> str:
-    meta = pod.metadata
-    return f"restarting failed container={name} pod={meta.name}_{meta.namespace}({meta.uid})"
+            later.append(at)
+    return later

@@ -1,9 +1,9 @@
 """Which probes of a running container are due, and what their latest runs mean.
 
 Rules: the startup probe runs until it succeeds once and holds the others back; a liveness or startup probe that fails
-`failureThreshold` times in a row stops the container; readiness changes only when a threshold is reached, so between
-thresholds the status that was reported for this attempt stands. `initialDelaySeconds` counts from the start of the
-container.
+`failureThreshold` times in a row stops the container and is not run again on it; readiness changes only when a
+threshold is reached, so between thresholds the status that was reported for this attempt stands.
+`initialDelaySeconds` counts from the start of the container. A pod that is ending is still probed for readiness.
 """
 
 from __future__ import annotations
@@ -53,24 +53,21 @@ def ready(container: Container, fact: ContainerFact | None, facts: PodFacts, rep
     return _same_attempt(reported, fact) and bool(reported and reported.ready)
 
 
-def failed(container: Container, fact: ContainerFact, facts: PodFacts) -> tuple[ProbeKind, ProbeFact] | None:
+def failed(container: Container, fact: ContainerFact, facts: PodFacts) -> ProbeKind | None:
     """The probe whose failures mean that this attempt must be stopped."""
-    for kind in (ProbeKind.STARTUP, ProbeKind.LIVENESS):
+    for kind in (ProbeKind.LIVENESS, ProbeKind.STARTUP):
         probe, seen = of(container, kind), result(facts, fact, kind)
         if probe is not None and seen is not None and seen.failures >= _failures(probe):
-            return kind, seen
+            return kind
     return None
 
 
 def next_runs(
     container: Container, fact: ContainerFact, facts: PodFacts, *, is_started: bool, now: datetime, ending: bool
 ) -> tuple[tuple[ProbeKind, datetime], ...]:
-    """Each probe that is to be run for this attempt, and when; a time that has passed means now.
-
-    A pod that is ending is still probed for readiness (upstream keeps that), nothing else.
-    """
+    """Each probe that is to be run for this attempt, and when; a time that has passed means now."""
     kinds: tuple[ProbeKind, ...] = (ProbeKind.LIVENESS, ProbeKind.READINESS) if is_started else (ProbeKind.STARTUP,)
-    if ending:
+    if ending or failed(container, fact, facts):
         kinds = (ProbeKind.READINESS,) if is_started else ()
     runs = []
     for kind in kinds:

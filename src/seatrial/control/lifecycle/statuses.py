@@ -2,7 +2,8 @@
 
 Semantics: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase and #pod-conditions. Rules: what
 is not a node's to say (readiness gates' conditions, unknown conditions) is kept; `lastTransitionTime` moves only when a
-condition's status does; a container whose facts are gone keeps the end that was reported.
+condition's status does; a container whose facts are gone keeps the end that was reported; a phase becomes final only
+when no container runs any more, and then stays.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from datetime import datetime
 
 import msgspec
 
-from seatrial.control.lifecycle import probes
+from seatrial.control.lifecycle import backoff, probes
 from seatrial.control.lifecycle.facts import ContainerFact, ContainerPhase, PodFacts
+from seatrial.control.lifecycle.resize import SINCE_MINOR as RESIZE_SINCE
+from seatrial.control.lifecycle.resize import Allocation
+from seatrial.control.sandbox import qos_class
 from seatrial.kube.objects import Container, ContainerStatus, Pod, PodStatus
 from seatrial.kube.objects.pods import (
     ContainerState,
@@ -23,130 +27,230 @@ from seatrial.kube.objects.pods import (
     HostIP,
     PodCondition,
     PodIP,
+    VolumeMountStatus,
 )
-from seatrial.kube.quantities import Quantity
+
+DONE = ("Succeeded", "Failed")
+GENERATIONS_SINCE = 34
+VOLUME_MOUNTS_SINCE = 31
+SANDBOX_CONDITION_SINCE, SANDBOX_REASON_SINCE = 29, 37
+RESTART_ALL_SINCE = 36
+OWN = (
+    "PodResizePending",
+    "PodResizeInProgress",
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "AllContainersRestarting",
+)
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+RESTARTING_ALL = "RestartingAllContainers"
+REMOVED = "The container is removed because RestartAllContainers in place"
 
 
 def report(
     pod: Pod,
+    allocation: Allocation,
     facts: PodFacts,
     now: datetime,
     *,
+    minor: int,
     back_offs: Mapping[str, str],
-    deleted: bool,
+    ending: bool,
     expired: bool,
+    restarting_all: bool,
     restarts: Mapping[str, bool],
+    begun: frozenset[str],
 ) -> PodStatus:
     """The whole status. `back_offs`: the message of each container that waits to be restarted."""
-    now = now.replace(microsecond=0)
-    reporter = _Containers(pod, facts, back_offs, gone=deleted and facts.sandbox is None)
-    inits = tuple(reporter.status(c) for c in pod.spec.init_containers)
-    apps = tuple(reporter.status(c) for c in pod.spec.containers)
-    phase = _phase(pod, inits, apps, deleted=deleted, expired=expired, restarts=restarts)
+    whole_seconds = now.replace(microsecond=0)
+    running = any(fact.phase is ContainerPhase.RUNNING for fact in facts.containers)
+    terminal = ending and not running
+    reporter = _Containers(allocation.pod, facts, now, back_offs, restarts, ending=ending, minor=minor)
+    inits = [reporter.status(c) for c in pod.spec.init_containers]
+    apps = [reporter.status(c) for c in pod.spec.containers]
+    phase = _phase(pod, inits, apps, restarts=restarts, begun=begun, terminal=terminal)
+    reason, message = pod.status.reason, pod.status.message
+    if phase not in DONE and pod.status.phase in DONE:
+        phase = pod.status.phase
+    if expired:
+        phase, reason, message = "Failed", "DeadlineExceeded", DEADLINE_MESSAGE
+    elif facts.eviction is not None and pod.status.phase not in DONE:
+        phase, reason, message = "Failed", facts.eviction.reason, facts.eviction.message
+    if pod.status.phase in DONE:
+        phase, reason, message = pod.status.phase, pod.status.reason, pod.status.message
+    elif terminal and phase not in DONE:
+        phase = "Failed"
+    if terminal:
+        inits, apps = _lost(pod, inits, apps)
+    context = _Context(pod, allocation, facts, inits, apps, phase, whole_seconds, minor, terminal, restarting_all)
+    conditions = context.conditions()
+    if phase in DONE and pod.status.phase not in DONE and running:
+        phase, reason, message = pod.status.phase or "Pending", pod.status.reason, pod.status.message
     sandbox = facts.sandbox
-    ip = sandbox.ip if sandbox else ""
+    ip = sandbox.ip if sandbox else (pod.status.pod_ip if ending else "")
     host_ip = sandbox.host_ip if sandbox else pod.status.host_ip
     return msgspec.structs.replace(
         pod.status,
         phase=phase,
-        reason="DeadlineExceeded" if expired else pod.status.reason,
-        message="Pod was active on the node longer than the specified deadline" if expired else pod.status.message,
-        conditions=_conditions(pod, inits, apps, phase, has_sandbox=sandbox is not None, now=now),
-        init_container_statuses=inits,
-        container_statuses=apps,
+        reason=reason,
+        message=message,
+        conditions=conditions,
+        init_container_statuses=tuple(inits),
+        container_statuses=tuple(apps),
+        ephemeral_container_statuses=tuple(
+            reporter.status(each.as_container(), ephemeral=True) for each in pod.spec.ephemeral_containers
+        ),
         host_ip=host_ip,
         host_ips=(HostIP(ip=host_ip),) if host_ip else (),
         pod_ip=ip,
         pod_ips=(PodIP(ip=ip),) if ip else (),
-        start_time=pod.status.start_time or now,
-        observed_generation=pod.metadata.generation,
+        start_time=pod.status.start_time or whole_seconds,
+        observed_generation=pod.metadata.generation if minor >= GENERATIONS_SINCE else 0,
         qos_class=pod.status.qos_class or qos_class(pod),
     )
-
-
-def qos_class(pod: Pod) -> str:
-    """Guaranteed, Burstable or BestEffort (defaulted requests assumed)."""
-    zero = Quantity.parse("0")
-    containers = (*pod.spec.init_containers, *pod.spec.containers)
-    resources = [container.resources for container in containers]
-    asked = [q for r in resources for part in (r.requests, r.limits) for n, q in part.items() if n in ("cpu", "memory")]
-    if all(quantity == zero for quantity in asked):
-        return "BestEffort"
-    for r in resources:
-        for name in ("cpu", "memory"):
-            limit = r.limits.get(name)
-            if limit is None or limit == zero or r.requests.get(name, limit) != limit:
-                return "Burstable"
-    return "Guaranteed"
 
 
 class _Containers:
     """Turns facts into container statuses."""
 
-    def __init__(self, pod: Pod, facts: PodFacts, back_offs: Mapping[str, str], *, gone: bool) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        facts: PodFacts,
+        now: datetime,
+        back_offs: Mapping[str, str],
+        restarts: Mapping[str, bool],
+        *,
+        ending: bool,
+        minor: int,
+    ) -> None:
+        status = pod.status
+        shown = (*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses)
+        granted = (*pod.spec.init_containers, *pod.spec.containers)
         self._pod = pod
         self._facts = facts
+        self._now = now
         self._back_offs = back_offs
-        self._gone = gone
-        self._reported = {s.name: s for s in (*pod.status.init_container_statuses, *pod.status.container_statuses)}
+        self._restarts = restarts
+        self._ending = ending
+        self._minor = minor
+        self._reported = {each.name: each for each in shown}
+        self._resources = {each.name: each.resources for each in granted}
+        self._starting_over = any(
+            c.type == "AllContainersRestarting" and c.status == "True" for c in pod.status.conditions
+        )
 
-    def status(self, container: Container) -> ContainerStatus:
+    def status(self, container: Container, *, ephemeral: bool = False) -> ContainerStatus:
         attempts = sorted((f for f in self._facts.containers if f.name == container.name), key=lambda f: f.attempt)
         reported = self._reported.get(container.name)
         if not attempts:
-            return self._without_facts(container, reported)
+            return self._without_facts(container, reported, ephemeral=ephemeral)
         fact = attempts[-1]
         running = fact.phase is ContainerPhase.RUNNING
         state = _running(fact) if running else _terminated(fact)
-        before = [f for f in attempts[:-1] if f.phase is ContainerPhase.EXITED]
-        last = _terminated(before[-1]) if before else None
-        if last is None and reported is not None and reported.restart_count == fact.attempt and fact.attempt:
-            last = reported.last_state
+        last = self._last_state(attempts, reported)
         problem = self._facts.problems.get(container.name)
         if not running and container.name in self._back_offs:
             last, state = state, _waiting("CrashLoopBackOff", self._back_offs[container.name])
-        elif not running and problem is not None:
-            last, state = state, _waiting(problem.reason, problem.message)
+        elif not running and not self._ending and problem is not None and self._restarts.get(container.name):
+            last, state = state, self._problem(container)
         completed_init = (
             container in self._pod.spec.init_containers
             and container.restart_policy != "Always"
-            and not running
+            and state.terminated is not None
             and fact.exit_code == 0
         )
         is_started = probes.started(container, fact, self._facts, reported)
-        return ContainerStatus(
-            name=container.name,
+        given = self._resources.get(container.name)
+        if self._minor < RESIZE_SINCE or given is None:
+            resources: dict[str, object] = {}
+        else:
+            actual = fact.resources if running and fact.resources is not None else given
+            resources = {"resources": actual, "allocated_resources": given.requests}
+        return msgspec.structs.replace(
+            ContainerStatus(name=container.name),
             image=fact.image or container.image,
             image_id=fact.image_id,
             container_id=fact.id,
-            restart_count=fact.attempt,
-            started=is_started,
-            ready=completed_init or probes.ready(container, fact, self._facts, reported),
+            restart_count=max(fact.attempt, reported.restart_count if reported is not None else 0),
+            started=None if ephemeral else is_started,
+            ready=not ephemeral
+            and (completed_init or (running and probes.ready(container, fact, self._facts, reported))),
             state=state,
             last_state=last,
+            volume_mounts=self._volume_mounts(container),
+            **resources,
         )
 
-    def _without_facts(self, container: Container, reported: ContainerStatus | None) -> ContainerStatus:
-        if reported is not None and reported.state is not None and reported.state.terminated is not None:
+    def _last_state(self, attempts: Sequence[ContainerFact], reported: ContainerStatus | None) -> ContainerState | None:
+        fact = attempts[-1]
+        before = [each for each in attempts[:-1] if each.phase is ContainerPhase.EXITED]
+        if before:
+            return _terminated(before[-1])
+        if reported is None or not fact.attempt:
+            return None
+        if reported.restart_count < fact.attempt and reported.state is not None and reported.state.terminated:
+            return reported.state
+        return reported.last_state
+
+    def _without_facts(
+        self, container: Container, reported: ContainerStatus | None, *, ephemeral: bool
+    ) -> ContainerStatus:
+        if self._facts.problems.get(container.name) is not None:
+            state = self._problem(container)
+        else:
+            initializing = bool(self._pod.spec.init_containers) and not ephemeral
+            state = _waiting("PodInitializing" if initializing else "ContainerCreating", "")
+        restarts, last = (reported.restart_count, reported.last_state) if reported is not None else (0, None)
+        was = reported.state if reported is not None else None
+        if was is not None and was.waiting is None and self._starting_over:
+            removed = ContainerStateTerminated(exit_code=137, reason=RESTARTING_ALL, message=REMOVED)
+            state, last = _waiting(RESTARTING_ALL, REMOVED), ContainerState(terminated=removed)
+            restarts += 1
+        elif reported is not None and was is not None and was.terminated is not None:
             return reported
-        if self._gone:
-            unknown = ContainerStateTerminated(
-                exit_code=137,
-                reason="ContainerStatusUnknown",
-                message="The container could not be located when the pod was terminated",
+        elif was is not None and was.running is not None:
+            text = "The container could not be located when the pod was deleted.  The container used to be Running"
+            last = ContainerState(terminated=_unknown(text))
+            restarts += self._pod.metadata.deletion_timestamp is None
+        elif was is not None and was.waiting is not None and was.waiting.reason == RESTARTING_ALL:
+            state = was
+        return ContainerStatus(
+            name=container.name,
+            image=container.image,
+            started=None if ephemeral else False,
+            restart_count=restarts,
+            state=state,
+            last_state=last,
+            volume_mounts=self._volume_mounts(container),
+        )
+
+    def _problem(self, container: Container) -> ContainerState:
+        problem = self._facts.problems[container.name]
+        shown_until = backoff.shown_until(problem)
+        if shown_until is not None and self._now >= shown_until:
+            text = f'Back-off pulling image "{container.image}": {problem.reason}: {problem.message}'
+            return _waiting("ImagePullBackOff", text)
+        return _waiting(problem.reason, problem.message)
+
+    def _volume_mounts(self, container: Container) -> tuple[VolumeMountStatus, ...]:
+        if self._minor < VOLUME_MOUNTS_SINCE:
+            return ()
+        return tuple(
+            VolumeMountStatus(
+                name=each.name,
+                mount_path=each.mount_path,
+                read_only=each.read_only,
+                recursive_read_only="Disabled" if each.read_only else "",
             )
-            return ContainerStatus(
-                name=container.name, image=container.image, started=False, state=ContainerState(terminated=unknown)
-            )
-        problem = self._facts.problems.get(container.name)
-        reason = "PodInitializing" if self._pod.spec.init_containers else "ContainerCreating"
-        state = _waiting(problem.reason, problem.message) if problem else _waiting(reason, "")
-        return ContainerStatus(name=container.name, image=container.image, started=False, state=state)
+            for each in container.volume_mounts
+        )
 
 
 def _waiting(reason: str, message: str) -> ContainerState:
-    if reason == "CrashLoopBackOff":
-        message = f"back-off {message}"
     return ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
 
 
@@ -167,8 +271,41 @@ def _terminated(fact: ContainerFact) -> ContainerState:
     return ContainerState(terminated=ended)
 
 
+def _unknown(message: str) -> ContainerStateTerminated:
+    return ContainerStateTerminated(exit_code=137, reason="ContainerStatusUnknown", message=message)
+
+
 def _second(at: datetime | None) -> datetime | None:
     return None if at is None else at.replace(microsecond=0)
+
+
+def _lost(
+    pod: Pod, inits: Sequence[ContainerStatus], apps: Sequence[ContainerStatus]
+) -> tuple[list[ContainerStatus], list[ContainerStatus]]:
+    """When a pod is over, what never ended or never began is of unknown state; app containers only once initialized."""
+    ended = ContainerState(terminated=_unknown("The container could not be located when the pod was terminated"))
+
+    def over(status: ContainerStatus) -> ContainerStatus:
+        known = status.state is not None and status.state.terminated is not None
+        return status if known else msgspec.structs.replace(status, state=ended, started=False, ready=False)
+
+    tried = max((number for number, s in enumerate(inits, 1) if s.state and not s.state.waiting), default=1)
+    initialized = not inits or not _incomplete(pod, inits) or any(s.state and not s.state.waiting for s in apps)
+    initialized = initialized or any(s.last_state is not None for s in apps)
+    return (
+        [over(s) if number <= tried else s for number, s in enumerate(inits, 1)],
+        [over(s) if initialized else s for s in apps],
+    )
+
+
+def end(status: ContainerStatus) -> ContainerStateTerminated | None:
+    """How it ended, or ended last if it waits to be restarted."""
+    state, last = status.state, status.last_state
+    if state is not None and state.terminated is not None:
+        return state.terminated
+    if state is not None and state.waiting is not None and last is not None:
+        return last.terminated
+    return None
 
 
 def _phase(
@@ -176,110 +313,184 @@ def _phase(
     inits: Sequence[ContainerStatus],
     apps: Sequence[ContainerStatus],
     *,
-    deleted: bool,
-    expired: bool,
     restarts: Mapping[str, bool],
+    begun: frozenset[str],
+    terminal: bool,
 ) -> str:
-    if pod.status.phase in ("Succeeded", "Failed"):
-        return pod.status.phase
-    if expired:
-        return "Failed"
-    running = [s for s in apps if s.state and s.state.running]
-    ends = [_end(s) for s in apps]
-    if deleted and not running and all(end is not None for end in ends):
-        return "Succeeded" if all(end is not None and end.exit_code == 0 for end in ends) else "Failed"
+    def runs(status: ContainerStatus) -> bool:
+        return status.state is not None and status.state.running is not None
+
+    def again(status: ContainerStatus, ended: ContainerStateTerminated) -> bool:
+        return restarts.get(status.name, False) or ended.reason == RESTARTING_ALL
+
+    running = [s for s in apps if runs(s)]
+    pending = waiting = False
+    initialized = any(c.name in begun for c in pod.spec.containers)
     for container, status in zip(pod.spec.init_containers, inits, strict=True):
-        end = status.state.terminated if status.state else None
-        if end is not None and end.exit_code != 0 and not restarts.get(container.name):
+        ended = end(status)
+        if container.restart_policy == "Always":
+            if runs(status):
+                running.append(status)
+                pending = pending or (not status.started and not initialized)
+            elif ended is None:
+                waiting = True
+        elif ended is None:
+            pending = True
+        elif ended.exit_code != 0 and not again(status, ended):
             return "Failed"
-    begun = [s for s in apps if s.state and (s.state.running or _end(s) is not None)]
-    if len(begun) < len(apps) or not _initialized(pod, inits, apps):
+    ends = [end(s) for s in apps if not runs(s)]
+    waiting = waiting or None in ends
+    if pending or waiting:
         return "Pending"
-    if running or any(restarts.get(s.name) for s in apps):
+    if running:
         return "Running"
-    return "Succeeded" if all(end is not None and end.exit_code == 0 for end in ends) else "Failed"
-
-
-def _end(status: ContainerStatus) -> ContainerStateTerminated | None:
-    for state in (status.state, status.last_state):
-        if state is not None and state.terminated is not None:
-            return state.terminated
-    return None
+    if not ends:
+        return "Pending"
+    if not terminal and any((ended := end(s)) is not None and again(s, ended) for s in apps):
+        return "Running"
+    return "Succeeded" if all(each is not None and each.exit_code == 0 for each in ends) else "Failed"
 
 
 def _incomplete(pod: Pod, inits: Sequence[ContainerStatus]) -> list[str]:
-    names = []
-    for container, status in zip(pod.spec.init_containers, inits, strict=True):
-        end = status.state.terminated if status.state else None
-        done = bool(status.started) if container.restart_policy == "Always" else end is not None and end.exit_code == 0
-        if not done:
-            names.append(container.name)
-    return names
+    return [
+        status.name
+        for container, status in zip(pod.spec.init_containers, inits, strict=True)
+        if not (status.started if container.restart_policy == "Always" else status.ready)
+    ]
 
 
-def _initialized(pod: Pod, inits: Sequence[ContainerStatus], apps: Sequence[ContainerStatus]) -> bool:
-    return not _incomplete(pod, inits) or any((s.state and s.state.running) or _end(s) for s in apps)
+class _Context:
+    """What the conditions are made of."""
 
+    def __init__(
+        self,
+        pod: Pod,
+        allocation: Allocation,
+        facts: PodFacts,
+        inits: Sequence[ContainerStatus],
+        apps: Sequence[ContainerStatus],
+        phase: str,
+        now: datetime,
+        minor: int,
+        terminal: bool,
+        restarting_all: bool,
+    ) -> None:
+        self._pod = pod
+        self._allocation = allocation
+        self._facts = facts
+        self._inits = inits
+        self._apps = apps
+        self._phase = phase
+        self._now = now
+        self._minor = minor
+        self._terminal = terminal
+        self._restarting_all = restarting_all
+        self._old = {condition.type: condition for condition in pod.status.conditions}
 
-def _conditions(
-    pod: Pod,
-    inits: Sequence[ContainerStatus],
-    apps: Sequence[ContainerStatus],
-    phase: str,
-    *,
-    has_sandbox: bool,
-    now: datetime,
-) -> tuple[PodCondition, ...]:
-    sidecars = [s for c, s in zip(pod.spec.init_containers, inits, strict=True) if c.restart_policy == "Always"]
-    unready = [s.name for s in (*sidecars, *apps) if not s.ready]
-    if phase == "Succeeded":
-        containers = ("False", "PodCompleted", "")
-        initialized = ("True", "PodCompleted", "")
-    elif phase == "Failed":
-        containers = ("False", "PodFailed", "")
-        initialized = ("True", "", "") if _initialized(pod, inits, apps) else ("False", "PodFailed", "")
-    else:
-        message = f"containers with unready status: [{' '.join(unready)}]"
-        containers = ("False", "ContainersNotReady", message) if unready else ("True", "", "")
-        incomplete = _incomplete(pod, inits)
-        message = f"containers with incomplete status: [{' '.join(incomplete)}]"
-        done = _initialized(pod, inits, apps)
-        initialized = ("True", "", "") if done else ("False", "ContainersNotInitialized", message)
-    current = {condition.type: condition for condition in pod.status.conditions}
-    ready = containers
-    if containers[0] == "True":
-        ready = _gates(pod, current)
-    decided = {
-        "PodReadyToStartContainers": ("True" if has_sandbox else "False", "", ""),
-        "Initialized": initialized,
-        "Ready": ready,
-        "ContainersReady": containers,
-        "PodScheduled": ("True", "", ""),
-    }
-    conditions = []
-    for kind, (status, reason, message) in decided.items():
-        old = current.pop(kind, None)
-        since = old.last_transition_time if old is not None and old.status == status else now
-        conditions.append(
-            PodCondition(
-                type=kind,
-                status=status,
-                reason=reason,
-                message=message,
-                last_transition_time=since,
-                observed_generation=pod.metadata.generation,
+    def conditions(self) -> tuple[PodCondition, ...]:
+        containers = self._containers_ready()
+        others = {kind: each for kind, each in self._old.items() if kind not in OWN}
+        eviction = self._facts.eviction
+        if eviction is not None and eviction.disruption and self._terminal and self._pod.status.phase not in DONE:
+            others["DisruptionTarget"] = self._made(
+                "DisruptionTarget", "True", "TerminationByKubelet", eviction.message
             )
+        conditions = [*others.values(), *self._resizes()]
+        if self._minor >= SANDBOX_CONDITION_SINCE:
+            conditions.append(self._sandbox())
+        conditions.append(self._made("Initialized", *self._initialized()))
+        conditions.append(self._made("Ready", *(self._gates() if containers[0] == "True" else containers)))
+        conditions.append(self._made("ContainersReady", *containers))
+        conditions.append(self._made("PodScheduled", "True"))
+        if self._minor >= RESTART_ALL_SINCE and _could_restart_all(self._pod):
+            conditions.append(self._restarting())
+        return tuple(conditions)
+
+    def _made(self, kind: str, status: str, reason: str = "", message: str = "") -> PodCondition:
+        old = self._old.get(kind)
+        return PodCondition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=old.last_transition_time if old is not None and old.status == status else self._now,
+            observed_generation=self._pod.metadata.generation if self._minor >= GENERATIONS_SINCE else 0,
         )
-    return (*conditions, *current.values())
+
+    def _sandbox(self) -> PodCondition:
+        if self._facts.sandbox is not None:
+            return self._made("PodReadyToStartContainers", "True")
+        if self._minor < SANDBOX_REASON_SINCE:
+            return self._made("PodReadyToStartContainers", "False")
+        never = not self._facts.containers and not self._pod.status.pod_ip
+        why = "no pod sandbox exists" if never else "pod sandbox is not ready"
+        return self._made("PodReadyToStartContainers", "False", "PodSandboxNotReady", why)
+
+    def _initialized(self) -> tuple[str, str, str]:
+        if self._phase == "Succeeded":
+            return "True", "PodCompleted", ""
+        begun = any(s.state and (s.state.running or s.state.terminated) for s in self._apps)
+        incomplete = _incomplete(self._pod, self._inits)
+        before = self._old.get("Initialized")
+        stays = self._minor >= RESTART_ALL_SINCE and before is not None and before.status == "True"
+        if begun or not incomplete or stays:
+            return "True", "", ""
+        return "False", "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]"
+
+    def _containers_ready(self) -> tuple[str, str, str]:
+        if self._phase == "Succeeded":
+            return "False", "PodCompleted", ""
+        if self._phase == "Failed":
+            return "False", "PodFailed", ""
+        sidecars = [
+            s for c, s in zip(self._pod.spec.init_containers, self._inits, strict=True) if c.restart_policy == "Always"
+        ]
+        unready = [s.name for s in (*sidecars, *self._apps) if not s.ready]
+        if unready:
+            return "False", "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+        return "True", "", ""
+
+    def _gates(self) -> tuple[str, str, str]:
+        missing = []
+        for gate in self._pod.spec.readiness_gates:
+            kind = gate.condition_type
+            found = self._old.get(kind)
+            if found is None:
+                missing.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+            elif found.status != "True":
+                missing.append(f'the status of pod readiness gate "{kind}" is not "True", but {found.status}')
+        return ("False", "ReadinessGatesNotReady", ", ".join(missing)) if missing else ("True", "", "")
+
+    def _resizes(self) -> list[PodCondition]:
+        if self._terminal:
+            return []
+        found = []
+        pending, running = self._old.get("PodResizePending"), self._old.get("PodResizeInProgress")
+        if self._allocation.pending_reason:
+            reason = self._allocation.pending_reason
+            made = self._made("PodResizePending", "True", reason, self._allocation.pending_message)
+            if pending is not None and pending.reason != reason:
+                made = msgspec.structs.replace(made, last_transition_time=self._now)
+            found.append(made)
+        if self._allocation.in_progress:
+            made = self._made("PodResizeInProgress", "True")
+            if running is not None:
+                made = msgspec.structs.replace(made, observed_generation=running.observed_generation)
+            found.append(made)
+        return found
+
+    def _restarting(self) -> PodCondition:
+        if self._phase in DONE:
+            reason = "PodCompleted" if self._phase == "Succeeded" else "PodFailed"
+            made = self._made("AllContainersRestarting", "False", reason)
+        elif self._restarting_all:
+            why = "container exited with restart policy rule"
+            made = self._made("AllContainersRestarting", "True", "RestartAllContainersStarted", why)
+        else:
+            made = self._made("AllContainersRestarting", "False")
+        return msgspec.structs.replace(made, observed_generation=0)
 
 
-def _gates(pod: Pod, current: Mapping[str, PodCondition]) -> tuple[str, str, str]:
-    for gate in pod.spec.readiness_gates:
-        kind = gate.condition_type
-        if kind not in current:
-            text = f'corresponding condition of pod readiness gate "{kind}" does not exist.'
-            return ("False", "ReadinessGatesNotReady", text)
-        if current[kind].status != "True":
-            text = f'the status of pod readiness gate "{kind}" is not "True", but {current[kind].status}'
-            return ("False", "ReadinessGatesNotReady", text)
-    return ("True", "", "")
+def _could_restart_all(pod: Pod) -> bool:
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    return any(rule.action == "RestartAllContainers" for c in containers for rule in c.restart_policy_rules)

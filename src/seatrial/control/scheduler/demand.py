@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from seatrial.kube.objects import Container, Pod, PodSpec
+from seatrial.control.controller import NEWEST_MINOR
+from seatrial.kube.objects import Container, ContainerStatus, Pod, PodSpec
 from seatrial.kube.quantities import Quantity
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ Amounts = dict[str, int]
 # DefaultMemoryRequest), so that many pods without requests do not all go to one node.
 NONZERO: Amounts = {"cpu": 100, "memory": 200 * 1024 * 1024}
 
+SIDECAR_PORTS_SINCE = 34
+POD_LEVEL_SINCE = 34  # the minor version where pod-level resources became the default
 _POD_LEVEL = ("cpu", "memory")
 _POD_LEVEL_PREFIX = "hugepages-"
 _REMEMBERED_MAX = 16384
@@ -45,10 +48,15 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """`requests` without zeros; `nonzero` is cpu and memory as scoring counts them."""
+    """`requests` without zeros; `nonzero` is cpu and memory as scoring counts them on a node.
+
+    `scored` is what NodeResourcesFit scores the pod by when it is placed: the same without pod-level requests, which
+    upstream leaves out there.
+    """
 
     requests: Mapping[str, int]
     nonzero: Mapping[str, int]
+    scored: Mapping[str, int]
     ports: tuple[HostPort, ...]
 
 
@@ -69,12 +77,24 @@ class Memory:
 
 
 _DEMANDS = Memory()
+_HELD = Memory()
 
 
-def demand(pod: Pod) -> Demand:
-    """What `pod` takes from the node it is on."""
+def demand(pod: Pod, minor: int = NEWEST_MINOR) -> Demand:
+    """What `pod` asks of the node it is to be placed on."""
     spec = pod.spec
-    return _DEMANDS.recall((spec,), lambda: _demand(spec))
+    return _DEMANDS.recall((spec, minor), lambda: _demand(spec, minor))
+
+
+def held(pod: Pod, minor: int = NEWEST_MINOR) -> Demand:
+    """What `pod` takes from the node it is on: in the middle of a resize the most of what it asks for, was given and
+    uses (KEP 1287); if the resize cannot be done (`Infeasible`) what it asks for does not count.
+    """
+    status = pod.status
+    statuses = (*status.container_statuses, *status.init_container_statuses)
+    if not any(each.allocated_resources or each.resources.requests for each in statuses):
+        return demand(pod, minor)
+    return _HELD.recall((pod.spec, status, minor), lambda: _held(pod, statuses, minor))
 
 
 def amounts(quantities: Mapping[str, Quantity]) -> Amounts:
@@ -104,29 +124,73 @@ def is_sidecar(container: Container) -> bool:
     return container.restart_policy == "Always"
 
 
-def _demand(spec: PodSpec) -> Demand:
-    requests = _requests(spec, {})
-    nonzero = _requests(spec, NONZERO)
+def _demand(spec: PodSpec, minor: int) -> Demand:
+    requests = _requests(spec, {}, minor)
+    return _as_demand(spec, requests, _requests(spec, _uncounted(spec, requests, minor), minor), minor)
+
+
+def _held(pod: Pod, statuses: tuple[ContainerStatus, ...], minor: int) -> Demand:
+    spec = pod.spec
+    pending = next((each for each in pod.status.conditions if each.type == "PodResizePending"), None)
+    infeasible = pending is not None and pending.reason == "Infeasible"
+    by_name = {each.name: each for each in statuses}
+    given: dict[str, Amounts] = {}
+    used: dict[str, Amounts] = {}
+    for container in (*spec.containers, *spec.init_containers):
+        found = by_name.get(container.name)
+        wanted = {} if infeasible else amounts(container.resources.requests)
+        given[container.name] = amounts(found.allocated_resources) if found and found.allocated_resources else wanted
+        used[container.name] = (
+            amounts(found.resources.requests) if found and found.resources.requests else given[container.name]
+        )
+
+    def most(missing: Mapping[str, int]) -> Amounts:
+        total: Amounts = {} if infeasible else _requests(spec, missing, minor)
+        for amounts_of in (given, used):
+            _raise_to(total, _requests(spec, missing, minor, amounts_of))
+        return total
+
+    requests = most({})
+    return _as_demand(spec, requests, most(_uncounted(spec, requests, minor)), minor)
+
+
+def _uncounted(spec: PodSpec, requests: Amounts, minor: int) -> Mapping[str, int]:
+    """What a container without request counts as; with pod-level requests only where nobody asks for anything."""
+    if minor >= POD_LEVEL_SINCE and any(map(_is_pod_level, spec.resources.requests)):
+        return {name: value for name, value in NONZERO.items() if name not in requests}
+    return NONZERO
+
+
+def _as_demand(spec: PodSpec, requests: Amounts, nonzero: Amounts, minor: int) -> Demand:
+    sidecars = filter(is_sidecar, spec.init_containers) if minor >= SIDECAR_PORTS_SINCE else ()
     return Demand(
         requests={name: value for name, value in requests.items() if value},
         nonzero={name: nonzero.get(name, 0) for name in NONZERO},
+        scored=_requests(spec, NONZERO, 0) if spec.resources.requests else nonzero,
         ports=tuple(
             HostPort(port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)
-            for container in (*filter(is_sidecar, spec.init_containers), *spec.containers)
+            for container in (*sidecars, *spec.containers)
             for port in container.ports
             if port.host_port > 0
         ),
     )
 
 
-def _requests(spec: PodSpec, missing: Mapping[str, int]) -> Amounts:
+def _requests(
+    spec: PodSpec, missing: Mapping[str, int], minor: int, by_container: Mapping[str, Amounts] | None = None
+) -> Amounts:
+    def of(container: Container) -> Amounts:
+        if by_container is not None:
+            return {**missing, **by_container[container.name]}
+        return {**missing, **amounts(container.resources.requests)}
+
     together: Amounts = {}
     for container in spec.containers:
-        _add(together, {**missing, **amounts(container.resources.requests)})
+        _add(together, of(container))
     sidecars: Amounts = {}
     starting: Amounts = {}
     for container in spec.init_containers:
-        alone = {**missing, **amounts(container.resources.requests)}
+        alone = of(container)
         if is_sidecar(container):
             _add(together, alone)
             _add(sidecars, alone)
@@ -135,7 +199,9 @@ def _requests(spec: PodSpec, missing: Mapping[str, int]) -> Amounts:
             _add(alone, sidecars)
         _raise_to(starting, alone)
     _raise_to(together, starting)
-    together.update({name: value for name, value in amounts(spec.resources.requests).items() if _is_pod_level(name)})
+    if minor >= POD_LEVEL_SINCE:
+        whole = amounts(spec.resources.requests)
+        together.update({name: value for name, value in whole.items() if _is_pod_level(name)})
     _add(together, amounts(spec.overhead))
     return together
 

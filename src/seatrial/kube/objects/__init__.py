@@ -33,11 +33,14 @@ from seatrial.kube.objects.config import ConfigMap, Namespace, Secret
 from seatrial.kube.objects.events import Event
 from seatrial.kube.objects.meta import LabelSelector, LabelSelectorRequirement
 from seatrial.kube.objects.nodes import Lease, Node, Taint
+from seatrial.kube.objects.others import OTHERS
 from seatrial.kube.objects.pods import Container, ContainerStatus, Pod, PodSpec, PodStatus, PodTemplateSpec, Probe
 from seatrial.kube.objects.policy import LimitRange, PodDisruptionBudget, PriorityClass, ResourceQuota
 from seatrial.kube.objects.services import Endpoint, Endpoints, EndpointSlice, Service
 from seatrial.kube.objects.storage import (
+    CSIDriver,
     CSINode,
+    CSIStorageCapacity,
     PersistentVolume,
     PersistentVolumeClaim,
     StorageClass,
@@ -52,42 +55,43 @@ from seatrial.kube.objects.workloads import (
     StatefulSet,
 )
 
-KINDS: dict[tuple[str, str], type[Object]] = {
-    (kind.api_version, kind.kind): kind
-    for kind in (
-        CSINode,
-        CertificateSigningRequest,
-        ClusterRole,
-        ConfigMap,
-        ControllerRevision,
-        CronJob,
-        DaemonSet,
-        Deployment,
-        EndpointSlice,
-        Endpoints,
-        Event,
-        HorizontalPodAutoscaler,
-        Job,
-        Lease,
-        LimitRange,
-        Namespace,
-        Node,
-        PersistentVolume,
-        PersistentVolumeClaim,
-        Pod,
-        PodDisruptionBudget,
-        PriorityClass,
-        ReplicaSet,
-        ReplicationController,
-        ResourceQuota,
-        Secret,
-        Service,
-        ServiceAccount,
-        StatefulSet,
-        StorageClass,
-        VolumeAttachment,
-    )
-}
+_ALL: tuple[type[Object], ...] = (
+    CSIDriver,
+    CSINode,
+    CSIStorageCapacity,
+    CertificateSigningRequest,
+    ClusterRole,
+    ConfigMap,
+    ControllerRevision,
+    CronJob,
+    DaemonSet,
+    Deployment,
+    EndpointSlice,
+    Endpoints,
+    Event,
+    HorizontalPodAutoscaler,
+    Job,
+    Lease,
+    LimitRange,
+    Namespace,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodDisruptionBudget,
+    PriorityClass,
+    ReplicaSet,
+    ReplicationController,
+    ResourceQuota,
+    Secret,
+    Service,
+    ServiceAccount,
+    StatefulSet,
+    StorageClass,
+    VolumeAttachment,
+    *OTHERS,
+)
+KINDS: dict[tuple[str, str], type[Object]] = {(kind.api_version, kind.kind): kind for kind in _ALL}
 
 
 def parse(raw: JsonObject) -> Object | None:
@@ -98,7 +102,9 @@ def parse(raw: JsonObject) -> Object | None:
 
 __all__ = [
     "KINDS",
+    "CSIDriver",
     "CSINode",
+    "CSIStorageCapacity",
     "CertificateSigningRequest",
     "ClusterRole",
     "ConfigMap",

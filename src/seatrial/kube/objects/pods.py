@@ -329,6 +329,10 @@ class EphemeralContainer(Value, frozen=True):
     volume_mounts: tuple[VolumeMount, ...] = ()
     working_dir: str = ""
 
+    def as_container(self) -> Container:
+        """The same as any other container; its target aside."""
+        return Container(**{name: getattr(self, name) for name in Container.__struct_fields__})
+
 
 class EvictionResponder(Value, frozen=True):
     name: str = ""

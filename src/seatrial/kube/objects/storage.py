@@ -9,6 +9,7 @@ from typing import ClassVar
 from msgspec import field
 
 from seatrial.kube.objects.base import Object, Value
+from seatrial.kube.objects.meta import LabelSelector
 from seatrial.kube.objects.pods import NodeSelector
 from seatrial.kube.objects.services import ObjectReference
 from seatrial.kube.objects.volumes import (
@@ -48,6 +49,7 @@ class PersistentVolumeSpec(Value, frozen=True):
     node_affinity: VolumeNodeAffinity | None = None
     persistent_volume_reclaim_policy: str = ""
     storage_class_name: str = ""
+    volume_attributes_class_name: str | None = None
     volume_mode: str | None = None
 
 
@@ -166,3 +168,26 @@ class CSINode(Object, frozen=True):
     kind: ClassVar[str] = "CSINode"
 
     spec: CSINodeSpec = CSINodeSpec()
+
+
+class CSIDriverSpec(Value, frozen=True):
+    attach_required: bool | None = None
+    prevent_pod_scheduling_if_missing: bool | None = None
+    storage_capacity: bool | None = None
+
+
+class CSIDriver(Object, frozen=True):
+    api_version: ClassVar[str] = "storage.k8s.io/v1"
+    kind: ClassVar[str] = "CSIDriver"
+
+    spec: CSIDriverSpec = CSIDriverSpec()
+
+
+class CSIStorageCapacity(Object, frozen=True):
+    api_version: ClassVar[str] = "storage.k8s.io/v1"
+    kind: ClassVar[str] = "CSIStorageCapacity"
+
+    capacity: Quantity | None = None
+    maximum_volume_size: Quantity | None = None
+    node_topology: LabelSelector | None = None
+    storage_class_name: str = ""

@@ -9,7 +9,18 @@ it looks at meanings: unknown fields, wrong types, missing and repeated entries.
 from __future__ import annotations
 
 from seatrial.kube.schemas.data import NEWEST, SchemaNode, Schemas, load, versions
-from seatrial.kube.schemas.resources import Resource, resources
+from seatrial.kube.schemas.resources import Resource, plurals, resources
 from seatrial.kube.schemas.validation import Problem, validate
 
-__all__ = ["NEWEST", "Problem", "Resource", "SchemaNode", "Schemas", "load", "resources", "validate", "versions"]
+__all__ = [
+    "NEWEST",
+    "Problem",
+    "Resource",
+    "SchemaNode",
+    "Schemas",
+    "load",
+    "plurals",
+    "resources",
+    "validate",
+    "versions",
+]

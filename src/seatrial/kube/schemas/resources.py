@@ -6,6 +6,7 @@ schemas. `SCHEMALESS` kinds come from widely used operators: they are stored and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -131,6 +132,13 @@ def resources(version: str = NEWEST) -> tuple[Resource, ...]:
         for each in found
         if (each.api_version, each.kind) in SCHEMALESS or schemas.kind(each.api_version, each.kind) is not None
     )
+
+
+@cache
+def plurals() -> Mapping[tuple[str, str], str]:
+    """The plural of each kind, as in URLs, by api version and kind."""
+    found = (_resource(line) for line in _FACTS.split("\n") if line)
+    return {(each.api_version, each.kind): each.plural for each in found}
 
 
 def _resource(line: str) -> Resource:

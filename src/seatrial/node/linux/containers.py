@@ -96,6 +96,10 @@ class Runc:
         everyone = ("--all",) if signal_name == "SIGKILL" else ()
         await attempt((*self._runc, "kill", *everyone, container_id, signal_name))
 
+    async def update(self, container_id: str, resources: dict[str, dict[str, int]]) -> None:
+        """Change the cgroup of a running container. Raises `CommandError`."""
+        await run((*self._runc, "update", "--resources", "-", container_id), given=json.dumps(resources))
+
     async def delete(self, container_id: str) -> None:
         await attempt((*self._runc, "delete", "--force", container_id))
 

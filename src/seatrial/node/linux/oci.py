@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from seatrial.control.sandbox import CPU_PERIOD_US, Sandbox
+from seatrial.control.sandbox import CPU_PERIOD_US, Limits, Sandbox
 
+UNLIMITED = -1
+CAP_SYS_RESOURCE = 24
+"""Its bit in a capability set."""
 PIDS_LIMIT = 0
 """No limit: the kubelet sets none by default."""
 
@@ -26,18 +30,17 @@ def config(sandbox: Sandbox, *, rootfs: Path, namespaces: Path, cgroup: str, uni
     if unified:
         spaces.append({"type": "cgroup"})
     capabilities = list(sandbox.capabilities)
-    resources: dict[str, Any] = {
-        "devices": [{"allow": sandbox.privileged, "access": "rwm"}],
-        "cpu": {"shares": sandbox.limits.cpu_shares},
+    limited = {
+        part: {key: value for key, value in amounts.items() if value != UNLIMITED}
+        for part, amounts in resources(sandbox.limits).items()
     }
-    if sandbox.limits.cpu_quota_us:
-        resources["cpu"] |= {"quota": sandbox.limits.cpu_quota_us, "period": CPU_PERIOD_US}
-    if sandbox.limits.memory_bytes:
-        resources["memory"] = {"limit": sandbox.limits.memory_bytes}
     linux: dict[str, Any] = {
         "namespaces": spaces,
         "cgroupsPath": cgroup,
-        "resources": resources,
+        "resources": {
+            "devices": [{"allow": sandbox.privileged, "access": "rwm"}],
+            **{part: amounts for part, amounts in limited.items() if amounts},
+        },
         "maskedPaths": list(sandbox.masked_paths),
         "readonlyPaths": list(sandbox.readonly_paths),
         "rootfsPropagation": "rslave",
@@ -65,7 +68,7 @@ def config(sandbox: Sandbox, *, rootfs: Path, namespaces: Path, cgroup: str, uni
                 "permitted": capabilities,
             },
             "noNewPrivileges": sandbox.no_new_privileges,
-            "oomScoreAdj": sandbox.limits.oom_score_adj,
+            "oomScoreAdj": max(sandbox.limits.oom_score_adj, _least_oom_score_adj()),
         },
         "mounts": [
             {
@@ -78,6 +81,26 @@ def config(sandbox: Sandbox, *, rootfs: Path, namespaces: Path, cgroup: str, uni
         ],
         "linux": linux,
     }
+
+
+def resources(limits: Limits) -> dict[str, dict[str, int]]:
+    """cgroup settings as `runc update` reads them."""
+    return {
+        "cpu": {
+            "shares": limits.cpu_shares,
+            "quota": limits.cpu_quota_us or UNLIMITED,
+            "period": CPU_PERIOD_US,
+        },
+        "memory": {"limit": limits.memory_bytes or UNLIMITED},
+    }
+
+
+@cache
+def _least_oom_score_adj() -> int:
+    """Without CAP_SYS_RESOURCE (in a confined container, say) no process can be spared more than its parent is."""
+    status = Path("/proc/self/status").read_text()
+    held = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    return -1000 if held >> CAP_SYS_RESOURCE & 1 else int(Path("/proc/self/oom_score_adj").read_text())
 
 
 def _host_devices() -> list[dict[str, Any]]:

@@ -14,13 +14,15 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from seatrial.control import sandbox as sandboxes
+from seatrial.control.lifecycle import Role, all_containers
+from seatrial.control.lifecycle import probes as probing
 from seatrial.control.lifecycle.facts import (
     Action,
     ContainerFact,
@@ -30,14 +32,32 @@ from seatrial.control.lifecycle.facts import (
     ProbeFact,
     ProbeKind,
     Problem,
+    RemoveContainers,
     RemoveFromApi,
     RemoveSandbox,
+    ResizeContainer,
+    RunPreStop,
     RunProbe,
     SandboxFact,
     StartContainer,
+    Stop,
     StopContainer,
+    StopReason,
+    StopSandbox,
 )
-from seatrial.kube.objects import ConfigMap, Container, Node, Pod, Secret, Service
+from seatrial.control.volumes import mounting
+from seatrial.kube.objects import (
+    ConfigMap,
+    Container,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    Service,
+)
+from seatrial.kube.objects.volumes import Volume
+from seatrial.kube.quantities import Quantity
 from seatrial.node import logs, probes
 from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.dns import host_resolvers
@@ -79,7 +99,10 @@ class _Pod:
     containers: list[ContainerFact] = field(default_factory=list)
     probes: dict[tuple[str, ProbeKind], ProbeFact] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
-    stop_asked_at: dict[str, datetime] = field(default_factory=dict)
+    stops: dict[str, Stop] = field(default_factory=dict)
+    stopped_for: dict[str, StopReason] = field(default_factory=dict)
+    graces: dict[str, asyncio.Timeout] = field(default_factory=dict)
+    hooks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
     ip: str = ""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -130,7 +153,7 @@ class LinuxRuntime:
             containers=tuple(state.containers),
             probes=tuple(state.probes.values()),
             problems=dict(state.problems),
-            stop_asked_at=dict(state.stop_asked_at),
+            stops=dict(state.stops),
         )
 
     def perform(self, pod: Pod, action: Action) -> None:
@@ -139,12 +162,21 @@ class LinuxRuntime:
         match action:
             case CreateSandbox():
                 self._start((state.uid, "sandbox"), self._create_sandbox(state, pod))
-            case StartContainer(name, attempt):
-                self._start((state.uid, "start", name), self._start_container(state, pod, name, attempt))
+            case StartContainer(name=name):
+                self._start((state.uid, "start", name), self._start_container(state, pod, action))
+            case ResizeContainer(name, attempt):
+                self._start((state.uid, "resize", name), self._resize_container(state, pod, name, attempt))
+            case RunPreStop(name=name, grace_s=grace_s):
+                self._begin_hook(state, pod, name, grace_s)
             case StopContainer(name=name):
+                self._shorten(state, action)
                 self._start((state.uid, "stop", name), self._stop_container(state, pod, action))
             case RunProbe(container, attempt, kind):
                 self._start((state.uid, "probe", container, kind), self._probe(state, pod, container, attempt, kind))
+            case RemoveContainers():
+                self._start((state.uid, "forget"), self._remove_containers(state))
+            case StopSandbox():
+                self._start((state.uid, "remove"), self._stop_sandbox(state))
             case RemoveSandbox():
                 self._start((state.uid, "remove"), self._remove(state))
             case RemoveFromApi():
@@ -244,13 +276,27 @@ class LinuxRuntime:
             directory = self._directory(state.uid) / "volumes" / volume.name
             try:
                 files = sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=view)
-                if files is None:
+                bound = self._bound(pod, volume)
+                if bound is not None:
+                    directory = volumes.persistent(bound, group)
+                elif files is None:
                     directory = volumes.set_up(volume, directory, group)
                 else:
                     volumes.publish(directory, files, group)
             except (sandboxes.ConfigError, volumes.VolumeError) as error:
                 raise volumes.VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
             state.volumes[volume.name] = str(directory)
+
+    def _bound(self, pod: Pod, volume: Volume) -> PersistentVolume | None:
+        try:
+            return mounting.volume_of(
+                pod,
+                volume,
+                claim=lambda namespace, name: self._cluster.get(PersistentVolumeClaim, namespace, name),
+                persistent_volume=lambda name: self._cluster.get(PersistentVolume, "", name),
+            )
+        except mounting.NotMountableError as error:
+            raise volumes.VolumeError(str(error)) from error
 
     def _write_files(self, pod: Pod, ip: str) -> None:
         directory = self._directory(pod.metadata.uid)
@@ -318,19 +364,57 @@ class LinuxRuntime:
                 self._pods.pop(state.uid, None)
         self._tell(state)
 
+    async def _stop_sandbox(self, state: _Pod) -> None:
+        """The pod has finished: its address and namespaces are given back, its dead containers and logs stay."""
+        async with state.lock:
+            if state.ip:
+                await self._network.detach(state.ip)
+            namespaces = self._namespaces(state.uid)
+            for target in mounts.below(namespaces):
+                mounts.unmount(target)
+            await asyncio.to_thread(shutil.rmtree, namespaces, True)
+            state.sandbox, state.ip = None, ""
+            self._save(state)
+        self._tell(state)
+
+    async def _remove_containers(self, state: _Pod) -> None:
+        """The pod starts over: its containers, which have all ended, are forgotten."""
+        for fact in tuple(state.containers):
+            self._by_container.pop(fact.id, None)
+            state.ended.pop(fact.id, None)
+            shutil.rmtree(self._bundle(state.uid, fact), ignore_errors=True)
+        state.containers, state.problems = [], {}
+        state.probes.clear()
+        self._save(state)
+        self._tell(state)
+
     # --- containers ------------------------------------------------------------------------------------------------
 
-    async def _start_container(self, state: _Pod, pod: Pod, name: str, attempt: int) -> None:
+    async def _start_container(self, state: _Pod, pod: Pod, action: StartContainer) -> None:
+        name, attempt = action.name, action.attempt
         if any(each.name == name and each.attempt >= attempt for each in state.containers) or state.sandbox is None:
             return
         container = _container(pod, name)
         image = self._images.find(container.image)
         if image is None:
-            self._problem(state, name, _missing_image(container))
+            before = state.problems.get(name)
+            times = before.times + 1 if before is not None and before.reason == "ErrImagePull" else 1
+            self._problem(state, name, replace(_missing_image(container), at=self._second(), times=times))
             return
         container_id = secrets.token_hex(32)
         bundle = self._directory(state.uid) / "containers" / name / str(attempt)
-        fact = ContainerFact(name, attempt, ContainerPhase.RUNNING, container_id, container.image, image.digest)
+        hook = container.lifecycle.post_start if container.lifecycle else None
+        fact = ContainerFact(
+            name,
+            attempt,
+            ContainerPhase.RUNNING,
+            container_id,
+            container.image,
+            image.digest,
+            back_off_s=action.back_off_s,
+            hook_running=hook is not None,
+            resources=None if _role(pod, name) is Role.EPHEMERAL else container.resources,
+        )
         try:
             rootfs = bundle / "rootfs"
             mounts.overlay(image.layers, bundle / "upper", bundle / "work", rootfs)
@@ -346,7 +430,7 @@ class LinuxRuntime:
         self._by_container[container_id] = state.uid
         state.ended[container_id] = asyncio.Event()
         state.problems.pop(name, None)
-        state.stop_asked_at.pop(name, None)
+        state.stops.pop(name, None)
         started = replace(fact, started_at=self._second())
         try:
             await self._runc.start(container_id, bundle, self._log(state.uid, name, attempt))
@@ -366,10 +450,12 @@ class LinuxRuntime:
         self._record(state, started)
         if (self._machine.exits / container_id).exists():
             self._exit_file(container_id)
-        hook = container.lifecycle.post_start if container.lifecycle else None
         if hook is not None:
             outcome = await probes.handle(hook, container, state.sandbox.ip, 3600.0, self._in(container_id))
+            self._replace(state, container_id, hook_running=False)
             if not outcome.success:
+                state.stopped_for[container_id] = StopReason.POST_START
+                self._problem(state, name, Problem("PostStartHookError", outcome.message))
                 await self._runc.kill(container_id, "SIGKILL")
 
     def _write_config(
@@ -408,24 +494,80 @@ class LinuxRuntime:
         (bundle / "config.json").write_text(json.dumps(document))
         (bundle / "stop-signal").write_text(made.stop_signal)
 
+    def _begin_hook(self, state: _Pod, pod: Pod, name: str, grace_s: int) -> asyncio.Task[None] | None:
+        """The preStop hook of the running container, begun once; None if it has none."""
+        fact, container = self._running(state.uid, name), _container(pod, name)
+        hook = container.lifecycle.pre_stop if container.lifecycle else None
+        if fact is None or hook is None or state.sandbox is None:
+            return None
+        if fact.id not in state.hooks:
+            ip = state.sandbox.ip
+
+            async def work() -> None:
+                outcome = await probes.handle(hook, container, ip, float(grace_s), self._in(fact.id))
+                if not outcome.success and name in state.stops:
+                    state.stops[name] = replace(state.stops[name], hook_failed=True)
+                    self._tell(state)
+
+            state.stops.setdefault(name, Stop(self._now()))
+            self._start((state.uid, "preStop", fact.id), work())
+            state.hooks[fact.id] = self._tasks[state.uid, "preStop", fact.id]
+            self._tell(state)
+        return state.hooks[fact.id]
+
+    def _shorten(self, state: _Pod, action: StopContainer) -> None:
+        """A stop that is under way ends sooner if it is asked for again with less grace."""
+        grace, stop = state.graces.get(action.name), state.stops.get(action.name)
+        kill_at = self._now() + timedelta(seconds=action.grace_s)
+        if grace is None or stop is None or stop.kill_at is None or kill_at >= stop.kill_at:
+            return
+        state.stops[action.name] = replace(stop, kill_at=kill_at)
+        grace.reschedule(asyncio.get_running_loop().time() + action.grace_s)
+
     async def _stop_container(self, state: _Pod, pod: Pod, action: StopContainer) -> None:
-        fact = self._running(state.uid, action.name)
+        name = action.name
+        fact = self._running(state.uid, name)
         if fact is None or fact.attempt != action.attempt:
             return
-        state.stop_asked_at.setdefault(action.name, self._now())
+        state.stopped_for.setdefault(fact.id, action.reason)
+        kill_at = self._now() + timedelta(seconds=action.grace_s)
+        stop = state.stops.get(name, Stop(self._now()))
+        state.stops[name] = replace(stop, kill_at=min(kill_at, stop.kill_at or kill_at))
         self._tell(state)
-        container = _container(pod, action.name)
         ended = state.ended.setdefault(fact.id, asyncio.Event())
         bundle = self._bundle(state.uid, fact)
-        hook = container.lifecycle.pre_stop if container.lifecycle else None
         try:
-            async with asyncio.timeout(action.grace_s):
-                if hook is not None and state.sandbox is not None:
-                    await probes.handle(hook, container, state.sandbox.ip, action.grace_s, self._in(fact.id))
+            async with asyncio.timeout(action.grace_s) as state.graces[name]:
+                hook = self._begin_hook(state, pod, name, action.grace_s)
+                if hook is not None:
+                    await asyncio.shield(hook)
                 await self._runc.kill(fact.id, _stop_signal(bundle))
                 await ended.wait()
         except TimeoutError:
             await self._runc.kill(fact.id, "SIGKILL")
+        finally:
+            state.graces.pop(name, None)
+
+    async def _resize_container(self, state: _Pod, pod: Pod, name: str, attempt: int) -> None:
+        """Change the cgroup of a running container to the resources that `pod` has."""
+        fact, container = self._running(state.uid, name), _container(pod, name)
+        if fact is None or fact.attempt != attempt:
+            return
+        asked = sandboxes.limits(pod, container, self._view(state))
+        try:
+            await self._runc.update(fact.id, oci.resources(asked))
+        except CommandError as error:
+            self._problem(state, name, Problem("ResizeError", str(error), self._second()))
+            return
+        state.problems.pop(name, None)
+        self._replace(state, fact.id, resources=container.resources)
+
+    def _replace(self, state: _Pod, container_id: str, **changes: Any) -> None:
+        """Change the fact of a container that still runs."""
+        for fact in state.containers:
+            if fact.id == container_id and fact.phase is ContainerPhase.RUNNING:
+                self._record(state, replace(fact, **changes))
+                return
 
     def _exit_file(self, container_id: str) -> None:
         uid = self._by_container.get(container_id)
@@ -447,11 +589,19 @@ class LinuxRuntime:
         reason = "OOMKilled" if killed else ("Completed" if code == 0 else "Error")
         finished = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(microsecond=0)
         file.unlink(missing_ok=True)
-        state.stop_asked_at.pop(fact.name, None)
+        state.stops.pop(fact.name, None)
+        state.hooks.pop(container_id, None)
         for key in [key for key in state.probes if key[0] == fact.name]:
             del state.probes[key]
         ended = replace(
-            fact, phase=ContainerPhase.EXITED, exit_code=code, finished_at=finished, reason=reason, message=message
+            fact,
+            phase=ContainerPhase.EXITED,
+            exit_code=code,
+            finished_at=finished,
+            reason=reason,
+            message=message,
+            stopped_for=state.stopped_for.pop(container_id, None),
+            hook_running=False,
         )
         state.ended.setdefault(container_id, asyncio.Event()).set()
         self._record(state, ended)
@@ -488,11 +638,7 @@ class LinuxRuntime:
 
     async def _probe(self, state: _Pod, pod: Pod, name: str, attempt: int, kind: ProbeKind) -> None:
         container = _container(pod, name)
-        chosen = {
-            ProbeKind.STARTUP: container.startup_probe,
-            ProbeKind.LIVENESS: container.liveness_probe,
-            ProbeKind.READINESS: container.readiness_probe,
-        }[kind]
+        chosen = probing.of(container, kind)
         fact = self._running(state.uid, name)
         if chosen is None or fact is None or fact.attempt != attempt or state.sandbox is None:
             return
@@ -503,13 +649,7 @@ class LinuxRuntime:
         before = state.probes.get((name, kind))
         if before is None or before.attempt != attempt:
             before = ProbeFact(name, attempt, kind)
-        state.probes[name, kind] = replace(
-            before,
-            successes=before.successes + 1 if outcome.success else 0,
-            failures=0 if outcome.success else before.failures + 1,
-            last_at=self._now(),
-            message=outcome.message,
-        )
+        state.probes[name, kind] = before.after(outcome.as_probe, outcome.message, self._now())
         if outcome.success != (before.successes > 0):
             self._save(state)
         self._tell(state)
@@ -529,13 +669,13 @@ class LinuxRuntime:
         directory = self._directory(state.uid)
         directory.mkdir(parents=True, exist_ok=True)
         fresh = directory / "record.json.new"
-        fresh.write_bytes(msgspec.json.encode(record))
+        fresh.write_bytes(msgspec.json.encode(record, enc_hook=str))
         fresh.replace(directory / "record.json")
 
     async def _adopt(self, record: dict[str, Any]) -> None:
         state = _Pod(record["uid"], ip=record["ip"], volumes=record["volumes"])
         self._pods[state.uid] = state
-        state.containers = msgspec.convert(record["containers"], list[ContainerFact])
+        state.containers = msgspec.convert(record["containers"], list[ContainerFact], dec_hook=_decoded)
         state.probes = {
             (each.container, each.kind): each for each in msgspec.convert(record["probes"], list[ProbeFact])
         }
@@ -590,11 +730,21 @@ class LinuxRuntime:
         while True:
             await asyncio.sleep(ROTATION_INTERVAL_S)
             for state in self._pods.values():
+                self._find_images(state)
                 for fact in state.containers:
                     if fact.phase is ContainerPhase.RUNNING:
                         log = self._log(state.uid, fact.name, fact.attempt)
                         if logs.rotate(log):
                             reopen_log(self._bundle(state.uid, fact))
+
+    def _find_images(self, state: _Pod) -> None:
+        """An image that has been built or imported meanwhile is not waited for until its pull's back-off is over."""
+        for name, problem in tuple(state.problems.items()):
+            if problem.reason != "ErrImagePull" or state.pod is None:
+                continue
+            if self._images.find(_container(state.pod, name).image) is not None:
+                del state.problems[name]
+                self._tell(state)
 
     # --- small things ----------------------------------------------------------------------------------------------
 
@@ -676,7 +826,15 @@ class _Lookup:
 
 
 def _container(pod: Pod, name: str) -> Container:
-    return next(each for each in sandboxes.all_containers(pod) if each.name == name)
+    return next(each for each, _ in all_containers(pod) if each.name == name)
+
+
+def _role(pod: Pod, name: str) -> Role:
+    return next(role for each, role in all_containers(pod) if each.name == name)
+
+
+def _decoded(kind: type, raw: object) -> object:
+    return Quantity.parse(raw) if kind is Quantity else raw
 
 
 def _missing_image(container: Container) -> Problem:

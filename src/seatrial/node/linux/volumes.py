@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seatrial.control.sandbox import VolumeFile
+from seatrial.control.volumes import provisioner
+from seatrial.kube.objects import PersistentVolume
 from seatrial.kube.objects.volumes import HostPathVolumeSource, Volume
 from seatrial.node.linux import mounts
 
@@ -87,6 +89,36 @@ def set_up(volume: Volume, directory: Path, group: int | None) -> Path:
     else:
         directory.chmod(0o777)
     return directory
+
+
+def persistent(volume: PersistentVolume, group: int | None) -> Path:
+    """The directory of a bound PersistentVolume; one of our own provisioner's is made. Raises `VolumeError`."""
+    if volume.spec.host_path is not None:
+        return host_path(volume.spec.host_path)
+    if volume.spec.local is None:
+        raise VolumeError(
+            f'PersistentVolume "{volume.metadata.name}": only hostPath and local volumes are supported on this cluster'
+        )
+    path = Path(volume.spec.local.path)
+    if provisioner.is_ours(volume) and not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+    if not path.exists():
+        raise VolumeError(f'path "{path}" does not exist')
+    if group is not None:
+        _give_to_group(path, group)
+    return path
+
+
+def _give_to_group(top: Path, group: int) -> None:
+    """What the kubelet does to a volume that it manages: the group reads and writes, and owns what is made there."""
+    for root, directories, files in os.walk(top):
+        for path in (Path(root), *(Path(root, name) for name in files)):
+            if path.is_symlink():
+                continue
+            os.chown(path, -1, group)
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o2770 if path.is_dir() else 0o660))
+        directories[:] = [name for name in directories if not Path(root, name).is_symlink()]
 
 
 def host_path(source: HostPathVolumeSource) -> Path:

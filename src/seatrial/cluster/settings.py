@@ -1,0 +1,227 @@
+"""The `[simulate]` tables of a `seatrial.toml`: what a simulated cluster is made of and what befalls it.
+
+Keys are the names of the Python values they become (`NodeShape`, `Behaviour`, `NodeLoss`), so there is one vocabulary.
+Whatever is wrong is a `SettingsError` that names file, line and key, and says what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from seatrial.cluster.behaviours import Rule
+from seatrial.cluster.cluster import NodeShape
+from seatrial.cluster.simulated import Behaviour
+from seatrial.control.lifecycle.facts import Problem
+from seatrial.kube import selectors
+from seatrial.kube.quantities import Quantity
+
+FILE: Final = "seatrial.toml"
+_NAMED: Final = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: 'a text in "quotes"',
+    datetime: "a time such as 2026-01-01T00:00:00Z",
+    dict: "a table such as { a = 1 }",
+    list: "a list such as [1, 2]",
+}
+
+
+class SettingsError(Exception):
+    """The file cannot be used; the message names the place and what to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoss:
+    """A node that is cut off at a time, for so many seconds (None: for good). `at_s` counts from the moment when the
+    system has been applied.
+    """
+
+    node: str
+    at_s: float
+    for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`nodes` empty: as many plain ones as the command line says. `start`: the virtual time at which it begins."""
+
+    seed: int | None = None
+    start: datetime | None = None
+    nodes: tuple[NodeShape, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    losses: tuple[NodeLoss, ...] = ()
+
+
+def find(paths: Sequence[str | Path]) -> Path | None:
+    """The `seatrial.toml` beside the manifests: in the first directory given that has one."""
+    for each in paths:
+        path = Path(each)
+        found = (path if path.is_dir() else path.parent) / FILE
+        if found.is_file():
+            return found
+    return None
+
+
+def read(path: Path) -> Settings:
+    """Raises `SettingsError`."""
+    try:
+        text = path.read_text()
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from error
+    return _Reader(path, text).settings(document.get("simulate", {}))
+
+
+class _Reader:
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = _lines(text)
+
+    def settings(self, table: Any) -> Settings:
+        place = ("simulate",)
+        if not isinstance(table, dict):
+            raise self._error(place, f"[simulate] is {_NAMED[dict]}")
+        given = self._checked(
+            place, table, {"seed": int, "start": datetime, "nodes": int, "node": list, "pods": list, "loss": list}
+        )
+        count = given.get("nodes", 0)
+        if not 0 <= count <= 5000:
+            raise self._error((*place, "nodes"), "nodes is between 1 and 5000")
+        shapes = [shape for at, each in self._tables(place, given, "node") for shape in self._shapes(at, each)]
+        if shapes and count:
+            raise self._error((*place, "nodes"), "give nodes, or [[simulate.node]] tables with a count, not both")
+        shapes = shapes or [NodeShape(f"node-{number}") for number in range(1, count + 1)]
+        names = [shape.name for shape in shapes]
+        if len(set(names)) < len(names):
+            raise self._error((*place, "node"), "two nodes have one name: give each [[simulate.node]] its own")
+        start = given.get("start")
+        if isinstance(start, datetime) and start.tzinfo is None:
+            raise self._error((*place, "start"), "start lacks its time zone: end it with Z")
+        return Settings(
+            seed=given.get("seed"),
+            start=start.astimezone(UTC) if isinstance(start, datetime) else None,
+            nodes=tuple(shapes),
+            rules=tuple(self._rule(at, each) for at, each in self._tables(place, given, "pods")),
+            losses=tuple(self._loss(at, each, names) for at, each in self._tables(place, given, "loss")),
+        )
+
+    def _shapes(self, place: _Place, table: Mapping[str, Any]) -> list[NodeShape]:
+        given = self._checked(
+            place, table, {"name": str, "count": int, "capacity": dict, "labels": dict, "taints": list}
+        )
+        name, count = given.get("name", "node"), given.get("count")
+        capacity = {"cpu": "4", "memory": "8Gi", "pods": "110", **given.get("capacity", {})}
+        for resource, amount in capacity.items():
+            try:
+                Quantity.parse(amount)
+            except ValueError as error:
+                at = (*place, "capacity")
+                raise self._error(at, f'capacity.{resource} is no quantity: {error}; try "4" or "8Gi"') from error
+        capacity = {resource: str(amount) for resource, amount in capacity.items()}
+        labels = {key: str(value) for key, value in given.get("labels", {}).items()}
+        shape = NodeShape(name, capacity, labels, tuple(given.get("taints", ())))
+        if count is None:
+            return [shape]
+        return [replace(shape, name=f"{name}-{number}") for number in range(1, count + 1)]
+
+    def _rule(self, place: _Place, table: Mapping[str, Any]) -> Rule:
+        hints = typing.get_type_hints(Behaviour)
+        kinds = {field.name: _plain(hints[field.name]) for field in fields(Behaviour)}
+        given = self._checked(place, table, {"labels": str, "namespace": str, "container": str, **kinds})
+        try:
+            selectors.parse(given.get("labels", ""))
+        except ValueError as error:
+            raise self._error((*place, "labels"), f'labels is no selector: {error}; try "app=web"') from error
+        which = {key: given.pop(key) for key in ("labels", "namespace", "container") if key in given}
+        if "problem" in given:
+            texts = self._checked((*place, "problem"), given["problem"], {"reason": str, "message": str})
+            given["problem"] = Problem(texts.get("reason", "CreateContainerError"), texts.get("message", ""))
+        if "metrics" in given:
+            given["metrics"] = {name: self._series(place, name, steps) for name, steps in given["metrics"].items()}
+        for key, value in given.items():
+            if key.endswith("_s") and value < 0:
+                raise self._error((*place, key), f"{key} is a number of seconds, not negative")
+        return Rule(Behaviour(**given), **which)
+
+    def _series(self, place: _Place, name: str, steps: Any) -> tuple[tuple[float, float], ...]:
+        steps = [[0, steps]] if isinstance(steps, int | float) else steps
+        try:
+            return tuple((float(from_s), float(value)) for from_s, value in steps)
+        except (TypeError, ValueError) as error:
+            why = f"metrics.{name} is a number, or steps such as [[0, 0.1], [60, 0.9]]: [seconds after start, value]"
+            raise self._error((*place, "metrics"), why) from error
+
+    def _loss(self, place: _Place, table: Mapping[str, Any], names: Sequence[str]) -> NodeLoss:
+        given = self._checked(place, table, {"node": str, "at_s": float, "for_s": float})
+        for key in ("node", "at_s"):
+            if key not in given:
+                raise self._error(place, f'{key} is missing; a loss is: node = "node-1", at_s = 600, for_s = 60')
+        if names and given["node"] not in names:
+            raise self._error((*place, "node"), f"there is no node {given['node']}{_hint(given['node'], names)}")
+        return NodeLoss(**given)
+
+    def _tables(self, place: _Place, given: Mapping[str, Any], key: str) -> list[tuple[_Place, Mapping[str, Any]]]:
+        found = given.get(key, [])
+        if not all(isinstance(each, dict) for each in found):
+            raise self._error((*place, key), f"{key} is a list of tables: write [[simulate.{key}]]")
+        return [((*place, key, number), each) for number, each in enumerate(found)]
+
+    def _checked(self, place: _Place, table: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
+        """The table's values, each of its kind; unknown keys are errors."""
+        for key, value in table.items():
+            if key not in kinds:
+                raise self._error((*place, key), f'unknown key "{key}"{_hint(key, kinds)}')
+            kind = kinds[key]
+            fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+            if not fits or (kind is not bool and isinstance(value, bool)):
+                raise self._error((*place, key), f"{key} is {_NAMED[kind]}")
+        return dict(table)
+
+    def _error(self, place: _Place, message: str) -> SettingsError:
+        line = next((self._lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in self._lines), 1)
+        return SettingsError(f"{self._path}:{line}: {message}")
+
+
+_Place = tuple[str | int, ...]
+
+
+def _plain(hint: Any) -> type:
+    """`float | None` is a float in a file, a mapping a table."""
+    options = [each for each in typing.get_args(hint) if each is not types.NoneType]
+    if isinstance(hint, types.UnionType) and len(options) == 1:
+        hint = options[0]
+    return hint if hint in (bool, int, float, str) else dict
+
+
+def _hint(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _lines(text: str) -> dict[_Place, int]:
+    """Where tables and their keys stand, which `tomllib` does not tell: good enough for messages."""
+    found: dict[_Place, int] = {}
+    counts: dict[str, int] = {}
+    table: _Place = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)\s*([\w.\-]+)\s*\]", line):
+            table = tuple(header[2].split("."))
+            if header[1] == "[[":
+                counts[header[2]] = counts.get(header[2], -1) + 1
+                table = (*table, counts[header[2]])
+            found.setdefault(table, number)
+        elif key := re.match(r'\s*"?([\w\-]+)"?\s*[.=]', line):
+            found.setdefault((*table, key[1]), number)
+    return found

@@ -1,0 +1,90 @@
+"""A simulated cluster that stands still: its time passes only when it is told to, as fast as this machine computes.
+
+For tests, measurements and trials that are run again: nothing here knows the real time or chance, so the same seed and
+the same calls give the same objects, names, uids and times. Rules: what is due now happens before anything is answered;
+`settle` ends when nothing that was begun is still under way (`simulation.UnderWay`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from seatrial.cluster.clock import START, VirtualClock
+from seatrial.cluster.cluster import STANDARD_CONTROLLERS, Cluster, NodeShape
+from seatrial.cluster.metrics import Load, idle
+from seatrial.cluster.simulated import Behaves, usual
+from seatrial.cluster.simulation import PATIENCE, UnderWay
+from seatrial.control.controller import Controller
+from seatrial.kube import schemas
+from seatrial.kube.objects import JsonObject
+from seatrial.server.api import Filter
+from seatrial.server.errors import StatusError
+from seatrial.server.store import Store
+
+NODE_CAPACITY: Final = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+_FIRST: Final = ("Namespace", "CustomResourceDefinition", "PriorityClass", "ServiceAccount", "Secret", "ConfigMap")
+
+
+class VirtualCluster:
+    """`nodes` is their number, their names or their shapes; `behaves` says what containers do, `load` what they use."""
+
+    def __init__(
+        self,
+        *,
+        nodes: int | Sequence[str | NodeShape] = 1,
+        seed: int = 0,
+        version: str = schemas.NEWEST,
+        start: datetime = START,
+        behaves: Behaves = usual,
+        load: Load = idle,
+        controllers: Sequence[Controller] = STANDARD_CONTROLLERS,
+        port: int = 6443,
+    ) -> None:
+        self.clock = VirtualClock(start)
+        self.controllers = tuple(controllers)
+        named = [f"node-{number}" for number in range(1, nodes + 1)] if isinstance(nodes, int) else nodes
+        self.cluster = Cluster(
+            Store.open(":memory:"),
+            nodes=named,
+            controllers=controllers,
+            clock=self.clock,
+            version=version,
+            seed=seed,
+            behaves=behaves,
+            load=load,
+            capacity=NODE_CAPACITY,
+            port=port,
+        )
+        self.api = self.cluster.api
+        self.objects = self.cluster.objects
+        self._under_way = UnderWay(self.objects)
+        self.cluster.start()
+        self.advance(timedelta())
+
+    def apply(self, manifests: Iterable[JsonObject]) -> None:
+        """Create what is not there, merge into what is; then everything that is due at this moment happens."""
+        for raw in sorted(manifests, key=lambda raw: _FIRST.index(raw["kind"]) if raw["kind"] in _FIRST else 99):
+            resource = self.api.kind(raw["apiVersion"], raw["kind"])
+            namespace = raw["metadata"].get("namespace", "default") if resource.namespaced else ""
+            try:
+                self.api.create(resource, namespace, raw)
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                self.api.patch(resource, namespace, raw["metadata"]["name"], raw)
+        self.advance(timedelta())
+
+    def list(self, api_version: str, kind: str, namespace: str = "") -> list[JsonObject]:
+        return self.api.list(self.api.kind(api_version, kind), Filter(namespace=namespace)).items
+
+    def advance(self, duration: timedelta) -> None:
+        self.clock.run(duration)
+
+    def settle(self, patience: timedelta = PATIENCE) -> bool:
+        """Let time pass until nothing is under way, but no longer than `patience`; whether it came to that."""
+        return self.clock.run(patience, until=self.is_settled)
+
+    def is_settled(self) -> bool:
+        return not self.clock.is_due() and not self._under_way

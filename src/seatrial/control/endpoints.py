@@ -1,0 +1,296 @@
+"""The Endpoints controllers: the older form of what EndpointSlices say, and slices for Endpoints that people write.
+
+`CONTROLLER` keeps the Endpoints of every Service with a selector; `MIRRORING` copies the Endpoints of Services without
+one into EndpointSlices, which is what routes traffic; `CLEANING` removes Endpoints whose Service is gone. Upstream
+orders ports and subsets by a hash of Go's memory layout; here they are in the order of their names and numbers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.endpointslice import HEADLESS, MANAGED_BY, SERVICE_NAME, pod_view, port_number
+from seatrial.control.ownership import controller_reference, is_ready
+from seatrial.control.writes import Create, Delete, RecordEvent, Update, Write
+from seatrial.kube.objects import Endpoint, Endpoints, EndpointSlice, ObjectMeta, Pod, Service
+from seatrial.kube.objects.services import (
+    EndpointAddress,
+    EndpointConditions,
+    EndpointPort,
+    EndpointSubset,
+    ObjectReference,
+)
+
+MANAGED_ENDPOINTS: Final = "endpoints.kubernetes.io/managed-by"
+ENDPOINTS_CONTROLLER: Final = "endpoint-controller"
+OVER_CAPACITY: Final = "endpoints.kubernetes.io/over-capacity"
+SKIP_MIRROR: Final = "endpointslice.kubernetes.io/skip-mirror"
+MIRRORING_LABEL: Final = "endpointslicemirroring-controller.k8s.io"
+CAPACITY: Final = 1000
+"""Addresses in one Endpoints object; also addresses that are mirrored for one subset."""
+_LEADER: Final = "control-plane.alpha.kubernetes.io/leader"
+_NOT_MIRRORED: Final = frozenset(
+    {"endpoints.kubernetes.io/last-change-trigger-time", "kubectl.kubernetes.io/last-applied-configuration"}
+)
+_NO_PORT: Final = EndpointPort(port=-1)
+
+Ports = tuple[EndpointPort, ...]
+Readiness = dict[EndpointAddress, bool]
+
+
+def reconcile(seen: Seen) -> Decision:
+    service = seen.subject
+    assert isinstance(service, Service)
+    gone = service.metadata.deletion_timestamp is not None
+    if gone or not service.spec.selector or service.spec.type == "ExternalName":
+        return Decision()
+    subsets, over = _truncated(repacked(_offers(service, seen.all(Pod))))
+    labels = {**service.metadata.labels, MANAGED_ENDPOINTS: ENDPOINTS_CONTROLLER}
+    labels.pop(HEADLESS, None)
+    if service.spec.cluster_ip in ("", "None"):
+        labels[HEADLESS] = ""
+    current = next(iter(seen.all(Endpoints)), None)
+    if current is None:
+        meta = ObjectMeta(
+            name=service.metadata.name,
+            namespace=service.metadata.namespace,
+            labels=labels,
+            annotations={OVER_CAPACITY: "truncated"} if over else {},
+        )
+        return Decision((Create(Endpoints(metadata=meta, subsets=subsets)),))
+    annotations = {key: value for key, value in current.metadata.annotations.items() if key != OVER_CAPACITY}
+    if over:
+        annotations[OVER_CAPACITY] = "truncated"
+    meta = replace(current.metadata, labels=labels, annotations=annotations)
+    after = replace(current, metadata=meta, subsets=subsets)
+    return Decision((Update(current, after),) if after != current else ())
+
+
+def repacked(offers: Iterable[tuple[EndpointPort, EndpointAddress, bool]]) -> tuple[EndpointSubset, ...]:
+    """Ports with the same addresses share a subset; an address that is once not ready for a port is not ready."""
+    by_port: dict[EndpointPort, Readiness] = {}
+    for port, address, ready in offers:
+        addresses = by_port.setdefault(port, {})
+        addresses[address] = ready and addresses.get(address, True)
+    grouped: dict[frozenset[tuple[EndpointAddress, bool]], list[EndpointPort]] = {}
+    for port, addresses in by_port.items():
+        ports = grouped.setdefault(frozenset(addresses.items()), [])
+        if port != _NO_PORT:
+            ports.append(port)
+    subsets = [
+        EndpointSubset(
+            addresses=tuple(sorted((address for address, ready in readiness if ready), key=_place)),
+            not_ready_addresses=tuple(sorted((address for address, ready in readiness if not ready), key=_place)),
+            ports=tuple(sorted(ports, key=lambda port: (port.name, port.port, port.protocol))),
+        )
+        for readiness, ports in grouped.items()
+    ]
+    return tuple(sorted(subsets, key=lambda each: [(port.name, port.port, port.protocol) for port in each.ports]))
+
+
+def _offers(service: Service, pods: Iterable[Pod]) -> Iterable[tuple[EndpointPort, EndpointAddress, bool]]:
+    all_pods = service.spec.publish_not_ready_addresses
+    for pod in pods:
+        address = _address(service, pod)
+        if address is None or (pod.metadata.deletion_timestamp is not None and not all_pods):
+            continue
+        ready = all_pods or is_ready(pod)
+        if not service.spec.ports and service.spec.cluster_ip == "None":
+            yield _NO_PORT, address, ready
+        for port in service.spec.ports:
+            number = port_number(port, pod)
+            if number is not None:
+                protocol = port.protocol or "TCP"
+                offered = EndpointPort(name=port.name, port=number, protocol=protocol, app_protocol=port.app_protocol)
+                yield offered, address, ready
+
+
+def _address(service: Service, pod: Pod) -> EndpointAddress | None:
+    family = next(iter(service.spec.ip_families), "IPv4")
+    all_addresses = [ip.ip for ip in pod.status.pod_ips] or [pod.status.pod_ip]
+    fitting = [ip for ip in all_addresses if ip and (":" in ip) == (family == "IPv6")]
+    if pod.status.phase in {"Succeeded", "Failed"} or not fitting:
+        return None
+    meta = pod.metadata
+    return EndpointAddress(
+        ip=fitting[0],
+        hostname=pod.spec.hostname if pod.spec.subdomain == service.metadata.name else "",
+        node_name=pod.spec.node_name or None,
+        target_ref=ObjectReference(kind="Pod", namespace=meta.namespace, name=meta.name, uid=meta.uid),
+    )
+
+
+def _place(address: EndpointAddress) -> tuple[str, str]:
+    return address.ip, address.target_ref.uid if address.target_ref is not None else ""
+
+
+def _truncated(subsets: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubset, ...], bool]:
+    """At most `CAPACITY` addresses, ready ones first, each subset keeping its share; whether some were left out."""
+    ready = sum(len(subset.addresses) for subset in subsets)
+    not_ready = sum(len(subset.not_ready_addresses) for subset in subsets)
+    if ready + not_ready <= CAPACITY:
+        return subsets, False
+    cut_ready = ready > CAPACITY
+    share = CAPACITY if cut_ready else CAPACITY - ready
+    left, total, kept = share, ready if cut_ready else not_ready, []
+    for subset in subsets:
+        addresses = subset.addresses if cut_ready else subset.not_ready_addresses
+        count = min(left, math.ceil(len(addresses) / total * share))
+        left -= min(count, len(addresses))
+        if cut_ready:
+            kept.append(replace(subset, addresses=addresses[:count], not_ready_addresses=()))
+        else:
+            kept.append(replace(subset, not_ready_addresses=addresses[:count]))
+    return tuple(kept), True
+
+
+def _clean(seen: Seen) -> Decision:
+    endpoints = seen.subject
+    assert isinstance(endpoints, Endpoints)
+    managed = endpoints.metadata.labels.get(MANAGED_ENDPOINTS) == ENDPOINTS_CONTROLLER
+    if not managed or seen.all(Service) or endpoints.metadata.deletion_timestamp is not None:
+        return Decision()
+    return Decision((Delete(endpoints),))
+
+
+def mirror(seen: Seen) -> Decision:
+    endpoints = seen.subject
+    assert isinstance(endpoints, Endpoints)
+    existing = [each for each in seen.all(EndpointSlice) if each.metadata.labels.get(MANAGED_BY) == MIRRORING_LABEL]
+    meta = endpoints.metadata
+    service = next(iter(seen.all(Service)), None)
+    if (
+        meta.labels.get(SKIP_MIRROR) == "true"
+        or _LEADER in meta.annotations
+        or service is None
+        or service.spec.selector
+        or meta.deletion_timestamp is not None
+    ):
+        return Decision(tuple(Delete(each) for each in existing))
+    wanted, told = _mirrored(endpoints)
+    writes: list[Write] = []
+    spare: list[EndpointSlice] = []
+    kept: dict[tuple[str, Ports], EndpointSlice] = {}
+    for each in existing:
+        place = each.address_type, each.ports
+        if place in wanted and place not in kept:
+            kept[place] = each
+        else:
+            spare.append(each)
+    for place, content in wanted.items():
+        before = kept.get(place) or next((each for each in spare if each.address_type == place[0]), None)
+        if before in spare:
+            spare.remove(before)
+        if before is None:
+            writes.append(Create(_mirror_slice(endpoints, place, content, ObjectMeta(generate_name=f"{meta.name}-"))))
+            continue
+        after = _mirror_slice(endpoints, place, content, before.metadata)
+        if after != before:
+            writes.append(Update(before, after))
+    writes += (Delete(each) for each in spare)
+    return Decision((*told, *writes) if writes else ())
+
+
+def _mirrored(endpoints: Endpoints) -> tuple[dict[tuple[str, Ports], tuple[Endpoint, ...]], list[Write]]:
+    """The endpoints by address family and ports, and what people are told of addresses left out."""
+    offers = [
+        (port, address, ready)
+        for subset in endpoints.subsets
+        for port in subset.ports or (_NO_PORT,)
+        for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses))
+        for address in addresses
+    ]
+    wanted: dict[tuple[str, Ports], list[Endpoint]] = {}
+    invalid = beyond = 0
+    for subset in repacked(offers):
+        count = 0
+        for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
+            for address in addresses:
+                if count >= CAPACITY:
+                    beyond += 1
+                    continue
+                try:
+                    ip = ipaddress.ip_address(address.ip)
+                except ValueError:
+                    invalid += 1
+                    continue
+                count += 1
+                wanted.setdefault((f"IPv{ip.version}", subset.ports), []).append(
+                    Endpoint(
+                        addresses=(str(ip),),
+                        conditions=EndpointConditions(ready=ready),
+                        hostname=address.hostname,
+                        node_name=address.node_name or "",
+                        target_ref=address.target_ref,
+                    )
+                )
+    told: list[Write] = []
+    if invalid:
+        message = f"Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices"
+        told.append(RecordEvent(endpoints, "Warning", "InvalidIPAddress", message))
+    if beyond:
+        message = (
+            f"A max of {CAPACITY} addresses can be mirrored to EndpointSlices per Endpoints subset. "
+            f"{invalid + beyond} addresses were skipped"
+        )
+        told.append(RecordEvent(endpoints, "Warning", "TooManyAddressesToMirror", message))
+    return {place: tuple(content) for place, content in wanted.items()}, told
+
+
+def _mirror_slice(
+    endpoints: Endpoints, place: tuple[str, Ports], content: tuple[Endpoint, ...], meta: ObjectMeta
+) -> EndpointSlice:
+    labels = {**endpoints.metadata.labels, SERVICE_NAME: endpoints.metadata.name, MANAGED_BY: MIRRORING_LABEL}
+    annotations: Mapping[str, str] = {
+        key: value for key, value in endpoints.metadata.annotations.items() if key not in _NOT_MIRRORED
+    }
+    return EndpointSlice(
+        metadata=replace(
+            meta,
+            namespace=endpoints.metadata.namespace,
+            labels=labels,
+            annotations=annotations,
+            owner_references=(controller_reference(endpoints),),
+        ),
+        address_type=place[0],
+        ports=place[1],
+        endpoints=content,
+    )
+
+
+CONTROLLER: Final = Controller(
+    name="endpoint-controller",
+    actor="Endpoints controller",
+    subject=Service,
+    reads=(Read(Pod, Relation.SELECTED, view=pod_view), Read(Endpoints, Relation.NAMESAKE)),
+    reconcile=reconcile,
+)
+
+CLEANING: Final = Controller(
+    name="endpoint-controller",
+    actor="Endpoints controller",
+    subject=Endpoints,
+    reads=(Read(Service, Relation.NAMESAKE, view=lambda service: Service(metadata=_name_only(service.metadata))),),
+    reconcile=_clean,
+)
+
+MIRRORING: Final = Controller(
+    name="endpoint-slice-mirroring-controller",
+    actor="EndpointSlice mirroring controller",
+    subject=Endpoints,
+    reads=(
+        Read(Service, Relation.NAMESAKE),
+        Read(EndpointSlice, Relation.LABELLED, label=SERVICE_NAME),
+    ),
+    reconcile=mirror,
+)
+
+
+def _name_only(meta: ObjectMeta) -> ObjectMeta:
+    return ObjectMeta(name=meta.name, namespace=meta.namespace)

@@ -1,0 +1,208 @@
+"""How a node says that it is there: its Node object, its conditions, its lease.
+
+As the kubelet does it: the lease is renewed every ten seconds, the status written when it changed or every five
+minutes. A node that `renews` nothing, a simulated one, holds its lease without a time (`control.nodelifecycle` knows
+that as living on) and lets it go, with the time of the renewal it would have made last, when it is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from seatrial.control.nodelifecycle import LEASES, condition
+from seatrial.control.writes import ConflictError, Create, RecordEvent, RefusedError, Update, UpdateStatus, Write
+from seatrial.kube.objects import Lease, Node, ObjectMeta, OwnerReference
+from seatrial.kube.objects.nodes import LeaseSpec, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+from seatrial.kube.quantities import Quantity
+from seatrial.node.api import Change, ClusterObjects
+from seatrial.node.runtime import Clock, Timer
+
+logger = logging.getLogger(__name__)
+
+RENEWAL: Final = timedelta(seconds=10)
+LEASE_DURATION_S: Final = 40
+REPORT: Final = timedelta(minutes=5)
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_WELL: Final = (
+    (
+        "MemoryPressure",
+        "False",
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+        "NodeHasSufficientMemory",
+    ),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure", "NodeHasNoDiskPressure"),
+    (
+        "PIDPressure",
+        "False",
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+        "NodeHasSufficientPID",
+    ),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status", "NodeReady"),
+)
+"""Condition, status, reason, message, and the event when it comes to that."""
+
+
+class Heartbeat:
+    """`capacity` is what the node offers, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}."""
+
+    def __init__(
+        self,
+        name: str,
+        cluster: ClusterObjects,
+        clock: Clock,
+        *,
+        capacity: Mapping[str, str],
+        address: str = "",
+        renews: bool = True,
+    ) -> None:
+        self._name = name
+        self._cluster = cluster
+        self._clock = clock
+        self._capacity = capacity
+        self._address = address
+        self._renews = renews
+        self._timer: Timer | None = None
+        self._since: datetime | None = None
+        self._reported: datetime | None = None
+
+    def start(self) -> None:
+        """Register the node, or say that it is back."""
+        self._since = self._clock.now()
+        if self._cluster.get(Node, "", self._name) is None:
+            self._apply(Create(Node(metadata=ObjectMeta(name=self._name, labels=default_labels(self._name)))))
+        self._report()
+        if self._renews:
+            self._beat()
+        else:
+            self._write_lease(None)
+
+    def stop(self) -> None:
+        self._since = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def fall_silent(self) -> None:
+        """Nothing is heard of the node from now on."""
+        if self._since is not None and not self._renews:
+            now = self._clock.now()
+            self._write_lease(now - (now - self._since) % RENEWAL)
+        self.stop()
+
+    def on_change(self, change: Change) -> None:
+        """Contradict whoever says that the node is not well."""
+        node = change.after
+        if isinstance(node, Node) and node.metadata.name == self._name and self._since is not None:
+            ready = condition(node, "Ready")
+            if ready is None or ready.status != "True":
+                self._clock.call_at(self._clock.now(), self._contradict)
+
+    def _contradict(self) -> None:
+        if self._since is not None:
+            self._report()
+
+    def _beat(self) -> None:
+        self._write_lease(self._clock.now())
+        if self._reported is None or self._clock.now() >= self._reported + REPORT:
+            self._report()
+        self._timer = self._clock.call_at(self._clock.now() + RENEWAL, self._beat)
+
+    def _write_lease(self, renewed: datetime | None) -> None:
+        node = self._cluster.get(Node, "", self._name)
+        if node is None:
+            return
+        spec = LeaseSpec(holder_identity=self._name, lease_duration_seconds=LEASE_DURATION_S, renew_time=renewed)
+        lease = self._cluster.get(Lease, LEASES, self._name)
+        if lease is None:
+            owner = OwnerReference(api_version="v1", kind="Node", name=self._name, uid=node.metadata.uid)
+            meta = ObjectMeta(name=self._name, namespace=LEASES, owner_references=(owner,))
+            self._apply(Create(Lease(metadata=meta, spec=spec)))
+        elif lease.spec != spec:
+            self._apply(Update(lease, replace(lease, spec=spec)))
+
+    def _report(self) -> None:
+        node = self._cluster.get(Node, "", self._name)
+        if node is None:
+            return
+        now = self._clock.now().replace(microsecond=0)
+        before = {each.type: each for each in node.status.conditions}
+        conditions, turned = [], []
+        for kind, value, reason, message, event in _WELL:
+            old = before.pop(kind, None)
+            same = old is not None and old.status == value
+            if not same and (kind != "Ready" or old is not None):
+                turned.append(event)
+            conditions.append(
+                NodeCondition(
+                    type=kind,
+                    status=value,
+                    reason=reason,
+                    message=message,
+                    last_heartbeat_time=now,
+                    last_transition_time=old.last_transition_time if old is not None and same else now,
+                )
+            )
+        status = replace(self._described(node), conditions=(*before.values(), *conditions))
+        if not self._renews and _without_heartbeats(status) == _without_heartbeats(node.status):
+            return
+        self._reported = self._clock.now()
+        self._apply(UpdateStatus(node, replace(node, status=status)))
+        for event in turned:
+            message = f"Node {self._name} status is now: {event}"
+            self._apply(RecordEvent(node, "Normal", event, message))
+
+    def _described(self, node: Node) -> NodeStatus:
+        """What does not change while the node lives."""
+        amounts = {resource: Quantity.parse(amount) for resource, amount in self._capacity.items()}
+        addresses = [NodeAddress(type="Hostname", address=self._name)]
+        if self._address:
+            addresses.insert(0, NodeAddress(type="InternalIP", address=self._address))
+        return replace(
+            node.status,
+            capacity=amounts,
+            allocatable=amounts,
+            addresses=tuple(addresses),
+            node_info=NodeSystemInfo(
+                architecture=_architecture(),
+                operating_system="linux",
+                kernel_version=platform.release(),
+                container_runtime_version="seatrial",
+                kubelet_version="v1.37.0",
+                kube_proxy_version="v1.37.0",
+                os_image="Linux",
+                machine_id=node.metadata.uid,
+                system_uuid=node.metadata.uid,
+                boot_id=node.metadata.uid,
+            ),
+        )
+
+    def _apply(self, write: Write) -> None:
+        try:
+            self._cluster.apply(write)
+        except (ConflictError, RefusedError) as error:
+            logger.warning("node %s: %s", self._name, error)
+
+
+def default_labels(name: str) -> dict[str, str]:
+    """What every node says of itself."""
+    return {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": _architecture(),
+    }
+
+
+def _architecture() -> str:
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def _without_heartbeats(status: NodeStatus) -> NodeStatus:
+    return replace(status, conditions=tuple(replace(each, last_heartbeat_time=None) for each in status.conditions))

@@ -1,0 +1,137 @@
+"""What the control loop does with refusals, views and reads that do not wake: seen through small controllers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from seatrial.cluster.clock import START
+from seatrial.cluster.virtual import VirtualCluster
+from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.writes import Create, RecordEvent, Update
+from seatrial.kube.objects import ConfigMap, Object, ObjectMeta, Secret
+
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+
+
+def config(name: str, **data: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def is_first(obj: Object) -> bool:
+    return obj.metadata.name == "first"
+
+
+def test_a_refused_write_is_heard_of_once_and_tried_again_with_doubling_pauses() -> None:
+    """client-go's rate limiter: 5 ms, doubled at each failure; the refusal is told in upstream's words."""
+    asked: list[tuple[datetime, str]] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        asked.append((seen.now, seen.refused.message if seen.refused is not None else ""))
+        if seen.refused is not None:
+            return Decision((RecordEvent(seen.subject, "Warning", "FailedCreate", seen.refused.message),))
+        bad = ConfigMap(metadata=ObjectMeta(name="Not A Name", namespace="default"))
+        return Decision((Create(bad),))
+
+    controller = Controller("c", "C", ConfigMap, (), reconcile, hears_refusals=True, concerned=is_first)
+    cluster = VirtualCluster(controllers=(controller,), nodes=0)
+    cluster.apply([config("first")])
+    cluster.advance(timedelta(milliseconds=36))
+    assert [round((at - START) / timedelta(milliseconds=1)) for at, _ in asked] == [0, 0, 5, 5, 15, 15, 35, 35]
+    assert [bool(message) for _, message in asked] == [False, True] * 4
+    assert "RFC 1123 subdomain" in asked[1][1]
+    (event,) = cluster.list("v1", "Event")
+    assert (event["reason"], event["count"]) == ("FailedCreate", 4)
+
+
+def test_a_name_that_is_taken_is_a_refusal_and_not_a_conflict() -> None:
+    told: list[str] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        if seen.refused is not None:
+            told.append(seen.refused.message)
+            return Decision()
+        return Decision((Create(ConfigMap(metadata=ObjectMeta(name="first", namespace="default"))),))
+
+    controller = Controller("c", "C", ConfigMap, (), reconcile, hears_refusals=True, concerned=is_first)
+    VirtualCluster(controllers=(controller,), nodes=0).apply([config("first")])
+    assert told[0] == 'configmaps "first" already exists'
+
+
+def test_what_a_view_hides_and_what_does_not_wake_leaves_a_controller_alone() -> None:
+    decided: list[str] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        decided.append(seen.subject.metadata.name)
+        return Decision()
+
+    def without_data(obj: Object) -> Object:
+        return ConfigMap(metadata=replace(obj.metadata, resource_version=""))
+
+    controller = Controller(
+        "c",
+        "C",
+        ConfigMap,
+        (Read(Secret, Relation.NEIGHBOUR, wakes=False),),
+        reconcile,
+        concerned=is_first,
+        view=without_data,
+    )
+    cluster = VirtualCluster(controllers=(controller,), nodes=0)
+    cluster.apply([config("first"), config("second")])
+    assert decided == ["first"]
+    cluster.apply([SECRET, config("first", a="b")])
+    assert decided == ["first"]
+    cluster.apply([{**config("first"), "metadata": {"name": "first", "labels": {"x": "y"}}}])
+    assert decided == ["first", "first"]
+
+
+def test_the_version_asked_for_reaches_decisions_and_the_api() -> None:
+    minors: list[int] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        minors.append(seen.minor)
+        return Decision()
+
+    cluster = VirtualCluster(controllers=(Controller("c", "C", ConfigMap, (), reconcile),), nodes=0, version="1.33")
+    cluster.apply([config("first")])
+    assert (minors, cluster.api.version) == ([33], "1.33")
+
+
+def test_a_decision_that_got_through_ends_the_back_off() -> None:
+    at: list[datetime] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        at.append(seen.now)
+        subject = seen.subject
+        assert isinstance(subject, ConfigMap)
+        if subject.data.get("ok"):
+            return Decision()
+        labelled = replace(subject, metadata=replace(subject.metadata, labels={"not a label": "!"}))
+        return Decision((Update(subject, labelled), Create(ConfigMap(metadata=ObjectMeta(name="!")))))
+
+    controller = Controller("c", "C", ConfigMap, (), reconcile, concerned=is_first)
+    cluster = VirtualCluster(controllers=(controller,), nodes=0)
+    cluster.apply([config("first")])
+    cluster.advance(timedelta(seconds=2))
+    cluster.apply([config("first", ok="yes")])
+    cluster.advance(timedelta(minutes=1))
+    before = len(at)
+    cluster.apply([{**config("first"), "data": {"ok": ""}}])
+    cluster.advance(timedelta(milliseconds=6))
+    assert len(at) >= before + 2, "the first pause is five milliseconds again"
+
+
+def test_events_go_an_hour_after_they_were_last_written() -> None:
+    def reconcile(seen: Seen) -> Decision:
+        return Decision((RecordEvent(seen.subject, "Normal", "Seen", "here it is"),))
+
+    cluster = VirtualCluster(controllers=(Controller("c", "C", ConfigMap, (), reconcile),), nodes=0)
+    cluster.apply([config("first")])
+    cluster.advance(timedelta(minutes=50))
+    cluster.apply([config("first", again="1")])
+    cluster.advance(timedelta(minutes=50))
+    assert [event["count"] for event in cluster.list("v1", "Event")] == [2]
+    cluster.advance(timedelta(minutes=12))
+    assert cluster.list("v1", "Event") == []

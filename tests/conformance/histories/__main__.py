@@ -1,0 +1,121 @@
+"""`./dev conformance`: random histories, live against Kubernetes or from the recordings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+from tests.conformance.histories import differences, recordings
+from tests.conformance.histories.differences import Difference
+from tests.conformance.histories.script import Recording, Script
+from tests.conformance.histories.targets import QUIET_S, WITHOUT, UpstreamTarget, play_ours, play_upstream
+from tests.conformance.upstream import CONTROL_PLANE, Upstream
+
+AT_ONCE = 50
+
+
+def kinds() -> dict[str, ModuleType]:
+    names = sorted(path.stem for path in (Path(__file__).parent / "kinds").glob("[!_]*.py"))
+    return {name: import_module(f"tests.conformance.histories.kinds.{name}") for name in names}
+
+
+def scripts(kind: str, module: ModuleType, count: int, seed: int) -> list[Script]:
+    seeds = [f"{kind}-{seed}-{number}" for number in range(count)]
+    return [Script(kind, one, tuple(module.script(Random(one)))) for one in seeds]
+
+
+def flags() -> dict[str, list[str]]:
+    """The script is scheduler, kubelet and node; what only they would use is out of the way."""
+    return {
+        "kube-apiserver": [
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+            "--max-requests-inflight=2000",
+            "--max-mutating-requests-inflight=2000",
+        ],
+        "kube-controller-manager": ["--controllers=" + ",".join(["*", *(f"-{name}" for name in WITHOUT)])],
+    }
+
+
+def record(target: UpstreamTarget, module: ModuleType, made: Sequence[Script]) -> list[Recording]:
+    quiet_s = getattr(module, "QUIET_S", QUIET_S)
+    return [
+        Recording(script, tuple(snapshots))
+        for start in range(0, len(made), AT_ONCE)
+        for script, snapshots in zip(
+            made[start : start + AT_ONCE], play_upstream(target, made[start : start + AT_ONCE], quiet_s), strict=True
+        )
+    ]
+
+
+def differing(recorded: Sequence[Recording], module: ModuleType) -> list[Difference]:
+    found = []
+    for recording in recorded:
+        difference = differences.first(
+            recording.script, recording.snapshots, play_ours(recording.script, module.WATCHED)
+        )
+        if difference is not None:
+            found.append(difference)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./dev conformance", description=__doc__)
+    parser.add_argument("kinds", nargs="*", help="default: all")
+    parser.add_argument("--histories", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--record", action="store_true", help="keep what upstream did")
+    parser.add_argument("--replay", action="store_true", help="compare with what was kept; needs no upstream")
+    parser.add_argument("--stories", type=int, default=5, help="differences to tell in full")
+    asked = parser.parse_args()
+    chosen = {name: module for name, module in kinds().items() if not asked.kinds or name in asked.kinds}
+    if asked.replay:
+        return sum(tell(name, recordings.load(name), module, asked.stories) for name, module in chosen.items()) > 0
+    bad = 0
+    watched = sorted({kind for module in chosen.values() for kind in module.WATCHED})
+    with Upstream.start(components=CONTROL_PLANE, flags=flags()) as upstream:
+        target = UpstreamTarget(upstream, watched)
+        for name, module in chosen.items():
+            made = scripts(name, module, asked.histories, asked.seed)
+            recorded = record(target, module, made)
+            suspects = {difference.script.seed for difference in differing(recorded, module)}
+            again = record(target, module, [script for script in made if script.seed in suspects])
+            unsteady = {difference.script.seed for difference in shaky(recorded, again)}
+            steady = [recording for recording in recorded if recording.script.seed not in unsteady]
+            if len(steady) < len(recorded):
+                print(f"{name}: {len(recorded) - len(steady)} histories do not repeat on upstream itself; left out")
+                for difference in shaky(recorded, again)[: asked.stories]:
+                    print(difference.story())
+            if asked.record:
+                recordings.save(name, steady)
+            bad += tell(name, steady, module, asked.stories)
+        target.stop()
+    return bad > 0
+
+
+def shaky(recorded: Sequence[Recording], again: Sequence[Recording]) -> list[Difference]:
+    """Where a second run on upstream says something else than the first."""
+    second = {recording.script.seed: recording.snapshots for recording in again}
+    pairs = ((one, second[one.script.seed]) for one in recorded if one.script.seed in second)
+    found = (differences.first(one.script, one.snapshots, other) for one, other in pairs)
+    return [difference for difference in found if difference is not None]
+
+
+def tell(name: str, recorded: Sequence[Recording], module: ModuleType, stories: int) -> int:
+    found = differing(recorded, module)
+    for difference in found[:stories]:
+        print(difference.story())
+    print(f"{name}: {len(recorded)} histories, {sum(len(r.snapshots) for r in recorded)} steps, {len(found)} differ")
+    where = Counter(path.split(": ")[0] for difference in found for path in difference.paths)
+    for path, count in where.most_common(15):
+        print(f"   {count:4}  {path}")
+    return len(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Two runs of one script, compared: the first step at which they differ, as a story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+
+from tests.conformance.histories.script import Script, Snapshot, told
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`paths` are where upstream and ours differ after the command at `step`."""
+
+    script: Script
+    step: int
+    paths: tuple[str, ...]
+
+    def story(self) -> str:
+        lines = [f"{self.script.kind} history {self.script.seed}"]
+        lines += [
+            f"  {number:2}. {told(command)}" for number, command in enumerate(self.script.commands[: self.step + 1], 1)
+        ]
+        return "\n".join([*lines, "  then (upstream | ours):", *(f"      {path}" for path in self.paths)])
+
+
+def first(script: Script, upstream: Sequence[Snapshot], ours: Sequence[Snapshot]) -> Difference | None:
+    for step, (expected, actual) in enumerate(zip(upstream, ours, strict=True)):
+        paths = tuple(compare(_comparable(expected, actual), _comparable(actual, expected)))
+        if paths:
+            return Difference(script, step, paths)
+    return None
+
+
+def compare(upstream: Any, ours: Any, path: str = "") -> Iterator[str]:
+    if upstream == ours:
+        return
+    if isinstance(upstream, dict) and isinstance(ours, dict):
+        for key in sorted(upstream.keys() | ours.keys()):
+            yield from compare(upstream.get(key), ours.get(key), f"{path}.{key}" if path else key)
+    elif path.endswith("alike"):
+        yield from _compare_alike(upstream, ours, path)
+    elif isinstance(upstream, list) and isinstance(ours, list) and len(upstream) == len(ours):
+        for position, (one, other) in enumerate(zip_longest(upstream, ours)):
+            yield from compare(one, other, f"{path}[{position}]")
+    else:
+        yield f"{path}: {_text(upstream)} | {_text(ours)}"
+
+
+def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
+    """Without the messages of events that upstream summed up, and without what only one side can say."""
+    summed = {key for side in (one, other) for key, texts in side["events"].items() if texts == ["…"]}
+    events = {key: ["…"] if key in summed else texts for key, texts in one["events"].items()}
+    return {**{key: value for key, value in one.items() if key != "restless"}, "events": events}
+
+
+def _compare_alike(upstream: list[Any], ours: list[Any], path: str) -> Iterator[str]:
+    """Objects without names: those that only one side has; two that are nearly the same are told field by field."""
+    counts = {msgspec.json.encode(item, order="sorted"): [count, 0, item] for count, item in upstream}
+    for count, item in ours:
+        counts.setdefault(msgspec.json.encode(item, order="sorted"), [0, 0, item])[1] = count
+    differing = [(theirs, mine, item) for theirs, mine, item in counts.values() if theirs != mine]
+    more = [item for theirs, mine, item in differing if theirs > mine]
+    less = [item for theirs, mine, item in differing if theirs < mine]
+    if len(more) == len(less) == 1:
+        yield from compare(more[0], less[0], path)
+        return
+    for theirs, mine, item in differing:
+        yield f"{path}: {theirs} | {mine} of {_brief(item)}"
+
+
+def _brief(item: Any) -> str:
+    meta, status = item["metadata"], item.get("status") or {}
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    owner = [ref["name"] for ref in meta.get("ownerReferences") or ()]
+    spec = item.get("spec") or {}
+    return _text(
+        {
+            "name": meta["name"],
+            "labels": meta.get("labels"),
+            "owner": owner,
+            "phase": status.get("phase"),
+            "ready": conditions.get("Ready"),
+            "node": spec.get("nodeName"),
+            "going": "deletionTimestamp" in meta,
+            "finalizers": meta.get("finalizers"),
+        }
+    )
+
+
+def _text(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 700 else text[:700] + "…"

@@ -1,0 +1,26 @@
+"""What upstream did, kept: one compressed file for each kind of history, the same bytes for the same recordings."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.conformance.histories.script import Recording
+
+DIRECTORY = Path(__file__).resolve().parents[1] / "recordings"
+
+
+def save(kind: str, recorded: Sequence[Recording]) -> None:
+    DIRECTORY.mkdir(exist_ok=True)
+    lines = b"\n".join(msgspec.json.encode(recording, order="sorted") for recording in recorded)
+    (DIRECTORY / f"{kind}.jsonl.xz").write_bytes(lzma.compress(lines, preset=9 | lzma.PRESET_EXTREME))
+
+
+def load(kind: str) -> list[Recording]:
+    path = DIRECTORY / f"{kind}.jsonl.xz"
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=Recording) for line in lzma.decompress(path.read_bytes()).splitlines()]

@@ -1,0 +1,103 @@
+"""A script: what users, nodes and time do to a namespace, as values that read and write as JSON.
+
+Objects are named `Kind/name`. The names that upstream draws at random have a stable one (`world.Names`); `Kind/#3` means
+the fourth of the objects of that kind that are there, in the order of their stable names, counted round.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from seatrial.kube.objects import JsonObject
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="do", tag=str.lower, omit_defaults=True):
+    """One step of a script."""
+
+
+class Create(Command, frozen=True):
+    object: JsonObject
+
+
+class Patch(Command, frozen=True):
+    """A strategic merge patch; `subresource` is "", "status" or "scale"."""
+
+    target: str
+    patch: JsonObject
+    subresource: str = ""
+
+
+class Delete(Command, frozen=True):
+    target: str
+    options: JsonObject = {}
+
+
+class Pods(Command, frozen=True):
+    """The kubelet's and the scheduler's part, for the pods of `where` that can still do it (`play.ELIGIBLE`).
+
+    `become`: running, ready, unready, failed, succeeded, deleted (asked to go), gone (done with going), evicted.
+    `pick` are positions among them in a stable order, counted round; without it all do. `where` is the beginning of
+    their real names. `node` is where pods without a node are put.
+    """
+
+    become: str
+    pick: tuple[int, ...] | None = None
+    where: str = ""
+    node: str = "n1"
+    detail: JsonObject = {}
+    """More of the pod's status, e.g. a failed container's exit code."""
+
+
+class Relabel(Command, frozen=True):
+    """Labels (None takes one away) of some pods."""
+
+    labels: dict[str, str | None]
+    pick: tuple[int, ...] | None = None
+    where: str = ""
+
+
+class Wait(Command, frozen=True):
+    seconds: float
+
+
+AnyCommand = Create | Patch | Delete | Pods | Relabel | Wait
+Snapshot = dict[str, Any]
+"""JSON: `answers` of the command, `objects` by stable name, `alike` (objects without a name of their own, counted), `events`."""
+
+
+class Script(msgspec.Struct, frozen=True):
+    kind: str
+    """The name of the module under `kinds` that made it."""
+    seed: str
+    commands: tuple[AnyCommand, ...]
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """What upstream did: one snapshot after each command."""
+
+    script: Script
+    snapshots: tuple[Snapshot, ...]
+
+
+def told(command: AnyCommand) -> str:
+    """A command as one line of a story."""
+    match command:
+        case Create(made):
+            return f"create {made['kind']}/{made['metadata'].get('name', '')} {_short(made.get('spec', {}))}"
+        case Patch(target, patch, subresource):
+            return f"patch {target}{' ' + subresource if subresource else ''} {_short(patch)}"
+        case Delete(target, options):
+            return f"delete {target} {_short(options) if options else ''}".strip()
+        case Pods(become, pick, where):
+            return f"pods {where or 'of all'}, {'each' if pick is None else f'picked by {list(pick)}'}: {become}"
+        case Relabel(labels, pick, where):
+            return f"label pods {where or 'of all'}, {'each' if pick is None else list(pick)}: {labels}"
+        case Wait(seconds):
+            return f"{seconds:g} s pass"
+
+
+def _short(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 400 else text[:400] + "…"

@@ -1,0 +1,226 @@
+"""The two APIs that scripts are played against, and the loops that play many scripts, or one."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from seatrial.cluster.clock import VirtualClock
+from seatrial.cluster.loop import ControlLoop
+from seatrial.cluster.objects import Objects
+from seatrial.control import CONTROLLERS
+from seatrial.control.controller import Controller
+from seatrial.deploy.client import ApiError, Client
+from seatrial.kube.objects import JsonObject
+from seatrial.server.api import Api
+from seatrial.server.http import Handler, Request
+from seatrial.server.pki import ADMIN, ADMIN_GROUP
+from seatrial.server.store import Store
+from tests.conformance.histories.play import Player, path
+from tests.conformance.histories.script import Script, Snapshot, Wait
+from tests.conformance.histories.world import World
+from tests.conformance.upstream import Upstream
+
+STEP_S: Final = 1.1
+"""At least this long is a step: timestamps have seconds, and what is older must look older."""
+QUIET_S: Final = 0.6
+"""Nothing changed for so long: quiet. Longer for kinds whose controllers let work wait."""
+RESTLESS_S: Final = 20.0
+LATE_S: Final = 6.0
+"""How long a controller that was seen not to have counted yet is waited for: the machine may be busy."""
+WITHOUT: Final = (
+    "node-lifecycle-controller",
+    "node-ipam-controller",
+    "pod-garbage-collector-controller",
+    "taint-eviction-controller",
+)
+"""Controllers of nodes and for pods on nodes: the script is what happens to nodes."""
+_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class UpstreamTarget:
+    """Kubernetes, shared by many histories: requests by a pool of threads, one watch for each kind."""
+
+    def __init__(self, upstream: Upstream, kinds: Iterable[str]) -> None:
+        self._upstream = upstream
+        self._local = threading.local()
+        self._worlds: dict[str, World] = {}
+        self._stopped = False
+        for kind in kinds:
+            threading.Thread(target=self._watch, args=(kind,), daemon=True).start()
+
+    def add(self, world: World) -> None:
+        self._worlds[world.name] = world
+
+    def remove(self, world: World) -> None:
+        self._worlds.pop(world.name, None)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def request(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> tuple[int, Any]:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = Client(self._upstream.kubeconfig)
+        try:
+            return 200, client.request(method, path, body, content_type=content_type)
+        except ApiError as error:
+            return error.code, error.status
+
+    def _watch(self, kind: str) -> None:
+        client = Client(self._upstream.kubeconfig)
+        everything = path(kind, "")
+        listed = client.request("GET", everything)
+        revision = listed["metadata"]["resourceVersion"]
+        connection = client._connection
+        while not self._stopped:
+            connection.request("GET", f"{everything}?watch=true&resourceVersion={revision}&timeoutSeconds=3000")
+            if connection.sock is not None:
+                connection.sock.settimeout(None)
+            for line in connection.getresponse():
+                event = msgspec.json.decode(line)
+                raw: JsonObject = event["object"]
+                if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
+                    revision = raw["metadata"]["resourceVersion"]
+                    world = self._world_of(raw)
+                    if world is not None:
+                        world.note(raw, gone=event["type"] == "DELETED")
+
+    def _world_of(self, raw: JsonObject) -> World | None:
+        meta = raw["metadata"]
+        name = meta.get("namespace") or (meta.get("labels") or {}).get("history", "")
+        return self._worlds.get(name)
+
+
+def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: float = QUIET_S) -> list[list[Snapshot]]:
+    """All scripts at once, step by step: the next step begins when every namespace has been quiet for a while."""
+    run = uuid.uuid4().hex[:6]
+    players = [Player(target, World(f"h{run}-{number}")) for number in range(len(scripts))]
+    snapshots: list[list[Snapshot]] = [[] for _ in scripts]
+    with ThreadPoolExecutor(8) as pool:
+        for player in players:
+            target.add(player.world)
+        list(pool.map(lambda player: player.begin(), players))
+        _await_quiet([player.world for player in players], quiet_s)
+        for step in range(max(len(script.commands) for script in scripts)):
+            began = time.monotonic()
+            going = [number for number, script in enumerate(scripts) if step < len(script.commands)]
+            list(pool.map(lambda number: players[number].do(scripts[number].commands[step]), going))
+            waits = [command.seconds for number in going if isinstance(command := scripts[number].commands[step], Wait)]
+            time.sleep(max(waits, default=0.0))
+            restless = _await_quiet([players[number].world for number in going], quiet_s)
+            time.sleep(max(0.0, began + STEP_S - time.monotonic()))
+            for number in going:
+                snapshot = {"answers": players[number].answers, **players[number].world.snapshot()}
+                if players[number].world.name in restless:
+                    snapshot["restless"] = True
+                snapshots[number].append(snapshot)
+        for player in players:
+            target.remove(player.world)
+        list(pool.map(lambda player: target.request("DELETE", f"/api/v1/namespaces/{player.world.name}"), players))
+    return snapshots
+
+
+def _await_quiet(worlds: Sequence[World], quiet_s: float) -> set[str]:
+    """The names of those that did not come to rest."""
+    began = time.monotonic()
+    while True:
+        now = time.monotonic()
+        if not any(max(world.changed, began) > now - quiet_s for world in worlds) and (
+            all(world.is_counted() for world in worlds) or not any(world.changed > now - LATE_S for world in worlds)
+        ):
+            return set()
+        if now - began > RESTLESS_S:
+            return {world.name for world in worlds if world.changed > now - quiet_s}
+        time.sleep(0.05)
+
+
+class Ours:
+    """seatrial's API and controllers in this thread, in virtual time."""
+
+    def __init__(self, seed: str, controllers: Sequence[Controller] = CONTROLLERS) -> None:
+        random_ = random.Random(seed)
+        self.clock = VirtualClock(datetime(2026, 3, 1, 12, 0, 0, 300_000, tzinfo=UTC))
+        self.api = Api(
+            Store(None),
+            now=self.clock.now,
+            new_uid=lambda: str(uuid.UUID(int=random_.getrandbits(128), version=4)),
+            suffix=lambda: "".join(random_.choices(_LETTERS, k=5)),
+        )
+        self._handler = Handler(self.api)
+        left_out = {*WITHOUT, "node-controller"}  # the source of its events, unlike upstream's other names
+        wanted = [controller for controller in controllers if controller.name not in left_out]
+        self._loop = ControlLoop(wanted, Objects(self.api), self.clock)
+        self._loop.start()
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.run(timedelta(seconds=seconds))
+
+    def request(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> tuple[int, Any]:
+        url = urlsplit(path)
+        raw = b"" if body is None else msgspec.json.encode(body)
+        headers = {"accept": "application/json", "content-type": content_type}
+        request = Request(method, url.path, parse_qs(url.query), headers, raw)
+        answering = self._handler.respond(request, ADMIN, frozenset({ADMIN_GROUP}))
+        while True:  # it only ever yields to let a commit happen
+            try:
+                answering.send(None)
+            except StopIteration as done:
+                response = done.value
+                return response.status, msgspec.json.decode(response.body)
+
+
+def play_ours(script: Script, kinds: Iterable[str]) -> list[Snapshot]:
+    """One script, as many virtual seconds as it takes upstream."""
+    return list(_snapshots(Ours(script.seed), script, kinds))
+
+
+def _snapshots(ours: Ours, script: Script, kinds: Iterable[str]) -> Iterator[Snapshot]:
+    world = World("h000000-0")
+    with _followed(ours, world, frozenset(kinds)):
+        player = Player(ours, world)
+        player.begin()
+        ours.sleep(STEP_S)
+        for command in script.commands:
+            player.do(command)
+            ours.sleep(STEP_S + (command.seconds if isinstance(command, Wait) else 0))
+            yield {"answers": player.answers, **world.snapshot()}
+
+
+@contextmanager
+def _followed(ours: Ours, world: World, kinds: frozenset[str]) -> Iterator[None]:
+    def on_change(before: JsonObject | None, after: JsonObject | None, revision: int) -> None:
+        raw = after or before
+        if raw is not None and raw["kind"] in kinds:
+            meta = raw["metadata"]
+            if (meta.get("namespace") or (meta.get("labels") or {}).get("history", "")) == world.name:
+                world.note(raw, gone=after is None)
+
+    stop: Callable[[], None] = ours.api.subscribe(on_change)
+    try:
+        yield
+    finally:
+        stop()

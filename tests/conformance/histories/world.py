@@ -1,0 +1,231 @@
+"""What is seen of one history's namespace, and how it is written down so that two runs can be compared.
+
+`World.note` takes every change in order. A snapshot leaves out what no two runs share (uids, times, resourceVersions)
+and gives what is named at random a stable name: ReplicaSets by the revision that they were created with, and
+every mention of a name, a uid or a hash follows. Objects whose names are drawn (`generateName`) have no name
+of their own; equal ones are counted.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from typing import Any, Final
+
+import msgspec
+
+from seatrial.kube.objects import JsonObject
+from tests.conformance.histories.script import Snapshot
+
+REVISION: Final = "deployment.kubernetes.io/revision"
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_TOKEN: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*")
+_DROPPED: Final = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "managedFields",
+    "selfLink",
+    "generateName",
+    "namespace",
+)
+_COMBINED: Final = "(combined from similar events)"
+_OBSERVING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet")
+_STEPS: Final = re.compile(r"from \d+ to \d+")
+"""Of a Deployment's events the numbers hang on how pods that change at once fall between its decisions."""
+_SATURATED: Final = 9
+"""From so many different messages on, upstream's recorder sums events up: later messages are not compared."""
+
+
+class World:
+    """One history's namespace. `name` is the real one; scripts and snapshots call it NS."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.objects: dict[tuple[str, str], JsonObject] = {}
+        self.order: dict[str, int] = {}
+        """Uids in the order in which the objects came."""
+        self.events: dict[str, JsonObject] = {}
+        self.changed = time.monotonic()
+        self._stable: dict[str, str] = {name: "NS"}
+        self._addresses = 0
+        self._known: set[str] = set()
+        self._by_script: set[str] = set()
+
+    def note(self, raw: JsonObject, *, gone: bool = False) -> None:
+        """An object is there, changed or (`gone`) is no more."""
+        self.changed = time.monotonic()
+        kind, meta = raw["kind"], raw["metadata"]
+        if kind == "Event":
+            self.events[meta["name"]] = raw
+            return
+        if meta["uid"] not in self.order:
+            self.order[meta["uid"]] = len(self.order)
+            self._name(raw)
+        if gone:
+            self.objects.pop((kind, meta["name"]), None)
+        else:
+            self.objects[kind, meta["name"]] = raw
+
+    def made_by_script(self, kind: str, name: str) -> None:
+        self._by_script.add(f"{kind}/{name}")
+
+    def new_address(self, pod: str) -> str:
+        """An address for a pod, known by the pod's stable name."""
+        self._addresses += 1
+        address = f"10.244.{self._addresses // 250}.{self._addresses % 250 + 1}"
+        self._stable[address] = f"ip-of-{self.stable(pod)}"
+        return address
+
+    def resolve(self, target: str) -> tuple[str, str] | None:
+        """The kind and the real name of what a script names; None when a position finds nothing."""
+        kind, _, name = target.partition("/")
+        if name.startswith("#"):
+            there = self.in_order(kind)
+            return (kind, there[int(name[1:]) % len(there)]["metadata"]["name"]) if there else None
+        known = (real for of, real in list(self.objects) if of == kind and self.stable(real) == name)
+        return kind, next(known, name)
+
+    def in_order(self, kind: str) -> list[JsonObject]:
+        """The objects of a kind in an order that two runs share: of equal ones it does not matter which is which."""
+
+        def key(raw: JsonObject) -> tuple[bytes, int]:
+            return msgspec.json.encode(self.plain(raw), order="sorted"), self.order[raw["metadata"]["uid"]]
+
+        return sorted((raw for (of, _), raw in list(self.objects.items()) if of == kind), key=key)
+
+    def stable(self, text: str) -> str:
+        """`text` with every drawn name in it replaced by its stable one."""
+        text = _TIME.sub("TIME", text)
+        return _TOKEN.sub(self._token, text)
+
+    def plain(self, raw: JsonObject) -> JsonObject:
+        """An object as snapshots show it."""
+        meta = {key: value for key, value in raw["metadata"].items() if key not in _DROPPED}
+        generation = meta.pop("generation", None)
+        if f"{raw['kind']}/{meta['name']}" in self._by_script:
+            meta["generation"] = generation
+        if raw["metadata"].get("generateName"):
+            meta["name"] = self.stable(meta["name"])
+        status = dict(raw.get("status") or {})
+        if "observedGeneration" in status and generation is not None:
+            status["observedGeneration"] = "current" if status["observedGeneration"] == generation else "behind"
+        if isinstance(status.get("conditions"), list):
+            status["conditions"] = sorted(status["conditions"], key=lambda condition: str(condition.get("type")))
+        shown = {**raw, "metadata": meta, "status": status}
+        shown.pop("apiVersion", None)
+        if raw["kind"] == "Pod":  # the ServiceAccount admission is off upstream: it mounts a token under a drawn name
+            shown["spec"] = {key: value for key, value in raw["spec"].items() if not key.startswith("serviceAccount")}
+        stable: JsonObject = self._stabilised(shown)
+        return stable
+
+    def is_counted(self) -> bool:
+        """Whether the controllers' counts are those of what is there, as far as that can be told from outside."""
+        pods: Counter[str] = Counter()
+        for raw in list(self.objects.values()):
+            if raw["kind"] == "Pod" and "deletionTimestamp" not in raw["metadata"]:
+                if raw["status"].get("phase") not in ("Succeeded", "Failed"):
+                    pods.update(owner["uid"] for owner in raw["metadata"].get("ownerReferences") or ())
+        for raw in list(self.objects.values()):
+            meta, status = raw["metadata"], raw.get("status") or {}
+            if "deletionTimestamp" in meta:
+                continue
+            if raw["kind"] in _OBSERVING and status.get("observedGeneration", 0) < meta.get("generation", 0):
+                return False
+            if (
+                raw["kind"] in ("ReplicaSet", "ReplicationController")
+                and status.get("replicas", 0) != pods[meta["uid"]]
+            ):
+                return False
+        return True
+
+    def snapshot(self) -> Snapshot:
+        objects: dict[str, Any] = {}
+        alike: Counter[bytes] = Counter()
+        for (kind, name), raw in self.objects.items():
+            shown = self.plain(raw)
+            if raw["metadata"].get("generateName"):
+                alike[msgspec.json.encode(shown, order="sorted")] += 1
+            else:
+                objects[f"{kind}/{self.stable(name)}"] = shown
+        return {
+            "objects": dict(sorted(objects.items())),
+            "alike": [[count, msgspec.json.decode(text)] for text, count in sorted(alike.items())],
+            "events": self._told(),
+        }
+
+    def _told(self) -> dict[str, list[str]]:
+        """Messages by object, type and reason; none where so many came that upstream sums them up."""
+        messages: dict[str, set[str]] = {}
+        for event in self.events.values():
+            about = event["involvedObject"]
+            name = self.stable(about.get("name", ""))
+            key = f"{about.get('kind')}/{name} {event.get('type')} {event.get('reason')}"
+            messages.setdefault(key, set()).add(event.get("message", ""))
+        return {
+            key: ["…"]
+            if len(texts) > _SATURATED and len({self.stable(text) for text in texts}) > 1
+            else sorted(
+                {_STEPS.sub("from N to N", self.stable(text.removeprefix(_COMBINED).lstrip(": "))) for text in texts}
+            )
+            for key, texts in sorted(messages.items())
+        }
+
+    def _token(self, match: re.Match[str]) -> str:
+        word = match.group()
+        found = self._stable.get(word)
+        if found is not None:
+            return found
+        stripped = word.rstrip(".-")
+        if stripped in self._stable:
+            return self._stable[stripped] + word[len(stripped) :]
+        if word.startswith(self.name + "-"):
+            return "NS" + word[len(self.name) :]
+        return word
+
+    def _stabilised(self, value: Any) -> Any:
+        match value:
+            case dict():
+                shown = ((self.stable(str(key)), self._stabilised(item)) for key, item in value.items())
+                return {key: item for key, item in shown if item not in (None, {}, [])}
+            case list():
+                return [self._stabilised(item) for item in value]
+            case str():
+                return self.stable(value)
+        return value
+
+    def _name(self, raw: JsonObject) -> None:
+        """Choose the stable name of something new, and of the uid and the hashes that it brings."""
+        kind, meta = raw["kind"], raw["metadata"]
+        labels, name = meta.get("labels") or {}, meta["name"]
+        if meta.get("generateName"):
+            stable = "*"
+        elif kind == "ReplicaSet" and (hashed := labels.get("pod-template-hash")) and name.endswith("-" + hashed):
+            revision = "r" + str((meta.get("annotations") or {}).get(REVISION, ""))
+            stable = self._unused(f"{name.removesuffix('-' + hashed)}-{revision}")
+            self._stable.setdefault(hashed, stable.rpartition("-")[2])
+        elif kind == "ControllerRevision":
+            owner = next((ref["name"] for ref in meta.get("ownerReferences") or ()), "")
+            stable = self._unused(f"{owner}-r{raw.get('revision')}")
+            for hashed in (
+                name.removeprefix(owner + "-"),
+                labels.get("controller-revision-hash"),
+                labels.get("controller.kubernetes.io/hash"),
+            ):
+                if hashed and hashed != name:
+                    self._stable.setdefault(hashed, stable.rpartition("-")[2])
+        else:
+            stable = name
+        if stable != name:
+            self._stable[name] = stable
+        self._stable[meta["uid"]] = f"uid-of-{kind}-{stable}"
+
+    def _unused(self, stable: str) -> str:
+        number = 2
+        wanted = stable
+        while wanted in self._known:
+            wanted = f"{stable}.{number}"
+            number += 1
+        self._known.add(wanted)
+        return wanted
