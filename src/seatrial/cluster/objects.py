@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from seatrial.cluster.correlation import Correlator
 from seatrial.cluster.index import Index
 from seatrial.control.writes import (
     Bind,
@@ -57,6 +58,7 @@ class Objects:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.events: dict[tuple[str, ...], str] = {}
+        self.correlator = Correlator()
         self.event_numbers = itertools.count(1)
         self.index = Index()
         self._listeners: list[Callable[[Change], None]] = []
@@ -201,13 +203,19 @@ class Component:
         message = event.message.replace("{created}", self._created)
         namespace = about.namespace or "default"
         resource = self._api.kind("v1", "Event")
+        source = (self._name, self._host)
+        written = self._objects.correlator.correlate(
+            source, about.uid or about.name, event.type, event.reason, message, self._api.now()
+        )
+        if written is None:
+            return
+        key, message = written
         now = wire_time(self._api.now())
-        key = (self._name, self._host, about.uid, event.type, event.reason, message)
         name = self._objects.events.get(key)
         if name is not None:
             try:
                 counted = self._api.get(resource, namespace, name)
-                more = {"count": counted.get("count", 1) + 1, "lastTimestamp": now}
+                more = {"count": counted.get("count", 1) + 1, "lastTimestamp": now, "message": message}
                 self._api.patch(resource, namespace, name, more, options=Options(trusted=True))
             except StatusError as error:
                 if error.code != 404:

@@ -292,10 +292,10 @@ class Api:
         self._check_name(resource, metadata)
         if resource.namespaced:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
-        if self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"]):
-            raise errors.already_exists(resource.plural, resource.group, metadata["name"])
         raw = self._prepared(resource, raw, None)
         self._validate(resource, raw, None, options)
+        if self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"]):
+            raise errors.already_exists(resource.plural, resource.group, metadata["name"])
         quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         return self._put(resource, raw, options)
 

@@ -108,7 +108,7 @@ class Player:
         self.answers.clear()
 
     def do(self, command: AnyCommand) -> None:
-        """Ask for it; what was refused is in `answers`. `Wait` is the caller's: all histories of a run wait together."""
+        """Ask for it; what was refused is in `answers`. `Wait` is the caller's: all histories wait together."""
         self.answers = []
         namespace = self.world.name
         match command:
@@ -155,9 +155,7 @@ class Player:
         self, eligible: Callable[[JsonObject], bool], pick: tuple[int, ...] | None, where: str
     ) -> list[JsonObject]:
         pods = [
-            raw
-            for raw in self.world.in_order("Pod")
-            if raw["metadata"]["name"].startswith(where) and eligible(raw)
+            raw for raw in self.world.in_order("Pod") if raw["metadata"]["name"].startswith(where) and eligible(raw)
         ]
         positions = (
             range(len(pods)) if pick is None else sorted({number % len(pods) for number in pick} if pods else ())

@@ -1,7 +1,7 @@
 """A script: what users, nodes and time do to a namespace, as values that read and write as JSON.
 
-Objects are named `Kind/name`. The names that upstream draws at random have a stable one (`world.Names`); `Kind/#3` means
-the fourth of the objects of that kind that are there, in the order of their stable names, counted round.
+Objects are named `Kind/name`. The names that upstream draws at random have a stable one (`world.World`); `Kind/#3`
+means the fourth of the objects of that kind that are there, in an order that two runs share, counted round.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Wait(Command, frozen=True):
 
 AnyCommand = Create | Patch | Delete | Pods | Relabel | Wait
 Snapshot = dict[str, Any]
-"""JSON: `answers` of the command, `objects` by stable name, `alike` (objects without a name of their own, counted), `events`."""
+"""JSON: `answers` (what of the command was refused), `objects` by stable name, `alike` (objects without a name of their
+own, counted), `events` (their messages), `loud` (objects with so many events that upstream swallows some)."""
 
 
 class Script(msgspec.Struct, frozen=True):

@@ -34,6 +34,8 @@ _COMBINED: Final = "(combined from similar events)"
 _OBSERVING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet")
 _STEPS: Final = re.compile(r"from \d+ to \d+")
 """Of a Deployment's events the numbers hang on how pods that change at once fall between its decisions."""
+_LOUD: Final = 20
+"""About an object with so many events upstream says no more for some minutes (its recorder's burst is 25)."""
 _SATURATED: Final = 9
 """From so many different messages on, upstream's recorder sums events up: later messages are not compared."""
 
@@ -153,7 +155,16 @@ class World:
             "objects": dict(sorted(objects.items())),
             "alike": [[count, msgspec.json.decode(text)] for text, count in sorted(alike.items())],
             "events": self._told(),
+            "loud": sorted(about for about, count in self._counted().items() if count >= _LOUD),
         }
+
+    def _counted(self) -> Counter[str]:
+        """How many events there were about each object."""
+        counts: Counter[str] = Counter()
+        for event in self.events.values():
+            about = event["involvedObject"]
+            counts[f"{about.get('kind')}/{self.stable(about.get('name', ''))}"] += event.get("count") or 1
+        return counts
 
     def _told(self) -> dict[str, list[str]]:
         """Messages by object, type and reason; none where so many came that upstream sums them up."""

@@ -7,65 +7,72 @@ from random import Random
 from seatrial.kube.objects import JsonObject
 from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 WATCHED = ("ReplicaSet", "Pod", "Event")
 
 
 def script(random: Random) -> list[AnyCommand]:
     """Pods that differ in what does not count are never chosen from: upstream's choice among those is by chance.
 
-    So a history either shrinks ReplicaSets by some pods, or changes templates and adopts pods that were made by hand.
+    For the same reason no two ReplicaSets may adopt one pod. So a history either shrinks ReplicaSets by some pods, or
+    changes templates and adopts pods that were made by hand.
     """
     shrinks = random.random() < 0.6
+    alone = random.random() < 0.6
     commands: list[AnyCommand] = [Create(_set(random, "one", random.randint(0 if shrinks else 3, 7)))]
-    if shrinks and random.random() < 0.4:
+    if shrinks and not alone:
         commands.insert(random.randint(0, 1), Create(_set(random, "two", random.randint(0, 4))))
     if not shrinks and random.random() < 0.5:
         commands.insert(0, Create(_pod(random)))
     for _ in range(random.randint(6, 18)):
-        commands.append(_command(random, shrinks))
+        commands.append(_command(random, shrinks, alone))
     return commands
 
 
-def _command(random: Random, shrinks: bool) -> AnyCommand:
+def _command(random: Random, shrinks: bool, alone: bool) -> AnyCommand:
     def pick() -> tuple[int, ...]:
         return tuple(random.randrange(60) for _ in range(random.randint(1, 4)))
 
     def name() -> str:
-        return "ReplicaSet/" + random.choice(("one", "one", "one", "two"))
+        return "ReplicaSet/" + random.choice(("one", "one", "one", "one" if alone else "two"))
 
-    cost = "controller.kubernetes.io/pod-deletion-cost"
+    def node() -> str:
+        return random.choice(("n1", "n2", "n3"))
+
+    def cost() -> JsonObject:
+        return {"metadata": {"annotations": {DELETION_COST: random.choice(("5", "-5"))}}}
+
+    sizes = (0, 1, 2, 3, 4, 5, 6, 8, 10, 20)
     choices = [
-        (8, lambda: Pods("ready", node=random.choice(("n1", "n2", "n3")))),
-        (14, lambda: Pods("ready", pick(), node=random.choice(("n1", "n2", "n3")))),
-        (4, lambda: Pods("running", pick(), node=random.choice(("n1", "n2")))),
+        (8, lambda: Pods("ready", node=node())),
+        (14, lambda: Pods("ready", pick(), node=node())),
+        (4, lambda: Pods("running", pick(), node=node())),
         (6, lambda: Pods("unready", pick())),
         (5, lambda: Pods("failed", pick(), detail={"reason": "Evicted"})),
         (3, lambda: Pods("succeeded", pick())),
         (6, lambda: Pods("deleted", pick())),
         (8, lambda: Pods("gone")),
         (3, lambda: Pods("gone", pick())),
-        (20 * shrinks, lambda: Patch(name(), {"spec": {"replicas": random.choice((0, 1, 2, 3, 4, 5, 6, 8, 10, 20))}})),
-        (4 * shrinks, lambda: Patch(name(), {"spec": {"replicas": random.randint(-1, 9)}}, "scale")),
-        (8 * (not shrinks), lambda: Patch(name(), {"spec": {"replicas": random.choice((0, 20))}})),
         (3, lambda: Patch(name(), {"spec": {"minReadySeconds": random.choice((0, 3600))}})),
-        (6 * (not shrinks), lambda: Patch(name(), {"spec": {"template": {"metadata": {"labels": {"app": "web", "tier": "a"}}}}})),
-        (
-            2,
-            lambda: Patch(
-                name(), {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app:9"}]}}}}
-            ),
-        ),
-        (8, lambda: Relabel({"app": random.choice(("web", "other"))}, pick())),
-        (
-            3,
-            lambda: Patch(
-                f"Pod/#{random.randrange(9)}", {"metadata": {"annotations": {cost: random.choice(("5", "-5"))}}}
-            ),
-        ),
+        (3, lambda: Patch(f"Pod/#{random.randrange(9)}", cost())),
         (3, lambda: Delete(name(), _policy(random))),
-        (2, lambda: Create(_set(random, random.choice(("one", "two")), random.randint(0, 5)))),
-        (2, lambda: Create(_pod(random))),
     ]
+    if shrinks:
+        choices += [
+            (20, lambda: Patch(name(), {"spec": {"replicas": random.choice(sizes)}})),
+            (4, lambda: Patch(name(), {"spec": {"replicas": random.randint(-1, 9)}}, "scale")),
+            (8, lambda: Relabel({"app": random.choice(("web", "other") if alone else ("other",))}, pick())),
+            (2, lambda: Create(_set(random, random.choice(("one", "one" if alone else "two")), random.randint(0, 5)))),
+        ]
+    else:
+        changed = {"metadata": {"labels": {"app": "web", "tier": "a"}}}
+        image = {"spec": {"containers": [{"name": "app", "image": "app:9"}]}}
+        choices += [
+            (10, lambda: Patch(name(), {"spec": {"replicas": random.choice((0, 20))}})),
+            (6, lambda: Patch(name(), {"spec": {"template": changed}})),
+            (6, lambda: Patch(name(), {"spec": {"template": image}})),
+            (6, lambda: Relabel({"app": "other"}, pick())),
+        ]
     return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
 
 
