@@ -71,9 +71,6 @@ def test_data_outlives_the_pod_and_goes_with_the_claim(machine: Machine) -> None
     manifests.write_text(DATABASE)
     machine.kubectl("apply", "-f", str(manifests))
     assert comes(lambda: machine.kubectl("get", "pvc", "-o", "name") == "persistentvolumeclaim/data-db-0\n")
-    # What the scheduler says when it has chosen; said here so that this test is about storage alone.
-    chosen = "volume.kubernetes.io/selected-node=node-1"
-    machine.kubectl("annotate", "--overwrite", "pvc", "data-db-0", chosen)
     assert comes(lambda: said() == "started\n"), machine.kubectl("describe", "pvc,pod")
     claim = machine.kubectl("get", "pvc", "data-db-0", "-o", "jsonpath={.status.phase} {.spec.storageClassName}")
     assert claim == "Bound standard"

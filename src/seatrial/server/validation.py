@@ -1,7 +1,7 @@
 """What the API server refuses in a workload's spec beyond its schema: the rules that relate fields to each other.
 
-Wording and order are upstream's (`pkg/apis/apps/validation`), since users and tests match on them. One function per rule;
-`workload` is all of them.
+Wording and order are upstream's (`pkg/apis/apps/validation`), since users and tests match on them. One function per
+rule; `workload` is all of them.
 """
 
 from __future__ import annotations

@@ -194,11 +194,11 @@ class Player:
         ready = "True" if command.become == "ready" else "False"
         before = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
         conditions = []
-        for kind, status in (("Initialized", "True"), ("Ready", ready), ("ContainersReady", ready)):
+        for kind, holds in (("Initialized", "True"), ("Ready", ready), ("ContainersReady", ready)):
             old = before.get(kind)
-            since = old["lastTransitionTime"] if old and old["status"] == status else now
-            conditions.append({"type": kind, "status": status, "lastTransitionTime": since})
-        status = {"phase": phase, "conditions": conditions, **self._real(command.detail)}
+            since = old["lastTransitionTime"] if old and old["status"] == holds else now
+            conditions.append({"type": kind, "status": holds, "lastTransitionTime": since})
+        status: JsonObject = {"phase": phase, "conditions": conditions, **self._real(command.detail)}
         if phase == "Running":
             address = (pod.get("status") or {}).get("podIP") or self.world.new_address(pod["metadata"]["name"])
             status |= {"podIP": address, "podIPs": [{"ip": address}], "hostIP": "192.0.2.1"}

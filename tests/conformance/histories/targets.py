@@ -123,8 +123,9 @@ def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: fl
         for step in range(max(len(script.commands) for script in scripts)):
             began = time.monotonic()
             going = [number for number, script in enumerate(scripts) if step < len(script.commands)]
-            list(pool.map(lambda number: players[number].do(scripts[number].commands[step]), going))
-            waits = [command.seconds for number in going if isinstance(command := scripts[number].commands[step], Wait)]
+            commands = {number: scripts[number].commands[step] for number in going}
+            list(pool.map(lambda item: players[item[0]].do(item[1]), commands.items()))
+            waits = [command.seconds for command in commands.values() if isinstance(command, Wait)]
             time.sleep(max(waits, default=0.0))
             restless = _await_quiet([players[number].world for number in going], quiet_s)
             time.sleep(max(0.0, began + STEP_S - time.monotonic()))

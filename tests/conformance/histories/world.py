@@ -126,9 +126,9 @@ class World:
         """Whether the controllers' counts are those of what is there, as far as that can be told from outside."""
         pods: Counter[str] = Counter()
         for raw in list(self.objects.values()):
-            if raw["kind"] == "Pod" and "deletionTimestamp" not in raw["metadata"]:
-                if raw["status"].get("phase") not in ("Succeeded", "Failed"):
-                    pods.update(owner["uid"] for owner in raw["metadata"].get("ownerReferences") or ())
+            going = "deletionTimestamp" in raw["metadata"]
+            if raw["kind"] == "Pod" and not going and raw["status"].get("phase") not in ("Succeeded", "Failed"):
+                pods.update(owner["uid"] for owner in raw["metadata"].get("ownerReferences") or ())
         for raw in list(self.objects.values()):
             meta, status = raw["metadata"], raw.get("status") or {}
             if "deletionTimestamp" in meta:

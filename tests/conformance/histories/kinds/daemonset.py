@@ -6,6 +6,7 @@ and when a node is noticed that goes, gets a NoSchedule taint while its pod runs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
@@ -35,7 +36,7 @@ def _command(random: Random, nodes: int) -> AnyCommand:
     def node() -> str:
         return f"Node/$NS-n{random.randint(1, nodes)}"
 
-    choices = [
+    choices: list[tuple[int, Callable[[], AnyCommand]]] = [
         (26, lambda: Pods("ready")),
         (8, lambda: Pods("ready", pick())),
         (2, lambda: Pods("running", pick())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
@@ -25,7 +26,7 @@ def _command(random: Random) -> AnyCommand:
     def pick() -> tuple[int, ...]:
         return tuple(random.randrange(60) for _ in range(random.randint(1, 4)))
 
-    choices = [
+    choices: list[tuple[int, Callable[[], AnyCommand]]] = [
         (12, lambda: Pods("ready", node=random.choice(("n1", "n1", "n2", "n3")))),
         (14, lambda: Pods("ready", pick(), node=random.choice(("n1", "n2", "n3")))),
         (3, lambda: Pods("running", pick())),

@@ -5,6 +5,7 @@ Failures come one at a time and are waited out, because a back-off counts from w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
@@ -31,7 +32,7 @@ def _pick(random: Random, most: int = 3) -> tuple[int, ...]:
 
 def _command(random: Random, indexed: bool) -> AnyCommand:
     size = random.randint(1, 5)
-    choices = [
+    choices: list[tuple[int, Callable[[], AnyCommand]]] = [
         (14, lambda: Pods("ready")),
         (6, lambda: Pods("ready", _pick(random))),
         (4, lambda: Pods("running", _pick(random))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
@@ -43,7 +44,7 @@ def _command(random: Random, shrinks: bool, alone: bool) -> AnyCommand:
         return {"metadata": {"annotations": {DELETION_COST: random.choice(("5", "-5"))}}}
 
     sizes = (0, 1, 2, 3, 4, 5, 6, 8, 10, 20)
-    choices = [
+    choices: list[tuple[int, Callable[[], AnyCommand]]] = [
         (8, lambda: Pods("ready", node=node())),
         (14, lambda: Pods("ready", pick(), node=node())),
         (4, lambda: Pods("running", pick(), node=node())),
