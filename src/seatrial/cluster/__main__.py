@@ -11,7 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
-from seatrial.cluster.cluster import STANDARD_CONTROLLERS, AlreadyRunningError, serve
+from seatrial.cluster.cluster import SIMULATED_CONTROLLERS, STANDARD_CONTROLLERS, AlreadyRunningError, serve
 from seatrial.cluster.settings import SettingsError
 from seatrial.kube import schemas
 from seatrial.node.linux.machine import RequirementError
@@ -57,7 +57,7 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
         await serve(
             state,
             nodes=given.nodes or names,
-            controllers=STANDARD_CONTROLLERS,
+            controllers=SIMULATED_CONTROLLERS,
             stop=stop,
             version=arguments.kubernetes,
             seed=given.seed if arguments.seed is None else arguments.seed,

@@ -27,6 +27,7 @@ from seatrial.cluster.objects import Component, Objects
 from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
 from seatrial.control import CONTROLLERS, scheduler
+from seatrial.control.addons import ADDONS
 from seatrial.control.controller import Controller
 from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.control.volumes import provisioner
@@ -41,6 +42,9 @@ from seatrial.server.store import Store
 
 STANDARD_CONTROLLERS: Final = (*CONTROLLERS, scheduler.CONTROLLER)
 """The controller manager's and the scheduler: what runs in a cluster unless somebody asks for less."""
+
+SIMULATED_CONTROLLERS: Final = (*STANDARD_CONTROLLERS, *ADDONS)
+"""The same on simulated nodes, where no pod of an add-on does its own work."""
 
 
 class AlreadyRunningError(Exception):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from seatrial.cluster.clock import START, VirtualClock
-from seatrial.cluster.cluster import STANDARD_CONTROLLERS, Cluster, NodeShape
+from seatrial.cluster.cluster import SIMULATED_CONTROLLERS, Cluster, NodeShape
 from seatrial.cluster.metrics import Load, idle
 from seatrial.cluster.simulated import Behaves, usual
 from seatrial.cluster.simulation import PATIENCE, UnderWay
@@ -39,7 +39,7 @@ class VirtualCluster:
         start: datetime = START,
         behaves: Behaves = usual,
         load: Load = idle,
-        controllers: Sequence[Controller] = STANDARD_CONTROLLERS,
+        controllers: Sequence[Controller] = SIMULATED_CONTROLLERS,
         port: int = 6443,
     ) -> None:
         self.clock = VirtualClock(start)

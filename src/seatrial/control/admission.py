@@ -486,6 +486,10 @@ def _storage_class(storage_class: JsonObject, minor: int) -> None:
     _fill(storage_class, "volumeBindingMode", "Immediate")
 
 
+def _priority_class(priority_class: JsonObject, minor: int) -> None:
+    _fill(priority_class, "preemptionPolicy", "PreemptLowerPriority")
+
+
 def _claim_spec(spec: JsonObject) -> None:
     _fill(spec, "volumeMode", "Filesystem")
     resources = _part(spec, "resources")
@@ -512,6 +516,7 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,
     ("policy", "PodDisruptionBudget"): _disruption_budget,
+    ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     ("storage.k8s.io", "StorageClass"): _storage_class,
 }
 

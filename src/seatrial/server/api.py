@@ -27,7 +27,7 @@ from seatrial.control import admission
 from seatrial.kube import patches, schemas, selectors
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import autoscaling_v1, errors, measured, quotas, storage, validation
+from seatrial.server import autoscaling_v1, batch_validation, errors, measured, priorities, quotas, storage, validation
 from seatrial.server.errors import Cause, StatusError
 from seatrial.server.measured import Measurements
 from seatrial.server.resources import Resources, group_version, load, storage_key
@@ -57,6 +57,13 @@ _ORPHANING = {"Job", "ReplicationController"}
 _WITHOUT_GENERATION = {"Namespace", "Node", "Service", "PersistentVolume", "PersistentVolumeClaim"}
 _STATUS_ON_CREATE = {"Node"}
 _CHARGED_ON_UPDATE = {"PersistentVolumeClaim", "Pod", "Service"}
+_GATED: JsonObject = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+    "lastProbeTime": None,
+}
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -202,6 +209,10 @@ class Api:
                 "spec": {"clusterIP": str(self._network[1]), "ports": ports},
             }
             self.create(self.kind("v1", "Service"), "default", service)
+        classes = self.kind("scheduling.k8s.io/v1", "PriorityClass")
+        for each in priorities.SYSTEM_CLASSES:
+            if store.get(storage_key(classes), "", each["metadata"]["name"]) is None:
+                self.create(classes, "", each)
 
     def kind(self, api_version: str, kind: str) -> Resource:
         """The resource of a kind. Raises `StatusError` (404) for one that is not served."""
@@ -294,8 +305,10 @@ class Api:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
         raw = self._prepared(resource, raw, None)
         self._validate(resource, raw, None, options)
-        if self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"]):
-            raise errors.already_exists(resource.plural, resource.group, metadata["name"])
+        there = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
+        if there is not None:
+            going = "deletionTimestamp" in there.raw["metadata"]
+            raise errors.already_exists(resource.plural, resource.group, metadata["name"], going=going)
         quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         return self._put(resource, raw, options)
 
@@ -429,6 +442,9 @@ class Api:
                 raise errors.conflict(resource.plural, resource.group, name, why)
         if resource.kind == "Namespace" and name in SYSTEM_NAMESPACES[:3]:
             raise errors.forbidden(resource.plural, "", name, "this namespace may not be deleted")
+        if resource.kind == "PriorityClass" and name in priorities.SYSTEM_NAMES:
+            why = "this is a system priority class and cannot be deleted"
+            raise errors.forbidden(resource.plural, resource.group, name, why)
         grace_s = self._grace(resource, before, options)
         finalizers = list(metadata.get("finalizers") or ())
         policies = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
@@ -609,6 +625,8 @@ class Api:
 
     def _prepared(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> JsonObject:
         """Defaulting, then what the strategies of single kinds do."""
+        if resource.kind == "Pod" and before is None:
+            raw = priorities.resolve(self, raw)
         raw = admission.admit(raw, version=self.version, now=self.now())
         raw["metadata"] = {key: value for key, value in raw["metadata"].items() if value not in (None, {}, [], "")}
         match resource.kind:
@@ -618,6 +636,10 @@ class Api:
                 raw["status"] = {"phase": "Active"}
             case "Pod" if before is None:
                 raw["status"] = {"phase": "Pending", "qosClass": _qos_class(raw.get("spec", {}))}
+                if raw["spec"].get("schedulingGates"):
+                    raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(self.now())}]
+            case "PriorityClass":
+                priorities.check(self, raw, new=before is None)
             case "Job" if before is None:
                 admission.select_own_pods(raw)
             case "DaemonSet":
@@ -706,6 +728,7 @@ class Api:
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
         causes += validation.workload(resource.kind, raw)
+        causes += batch_validation.causes(resource.kind, raw, before)
         if before is not None:
             allowed = before
             if options.pod_part:
@@ -882,6 +905,14 @@ def _job_causes(old: JsonObject, new: JsonObject) -> Iterator[Cause]:
             yield Cause("FieldValueInvalid", f"spec.{name}", f"Invalid value: {shown}: field is immutable")
 
 
+def _gate_causes(old: JsonObject, new: JsonObject) -> Iterator[Cause]:
+    had = {gate.get("name") for gate in old.get("schedulingGates") or ()}
+    for index, gate in enumerate(new.get("schedulingGates") or ()):
+        if gate.get("name") not in had:
+            why = f"Forbidden: only deletion is allowed, but found new scheduling gate '{gate.get('name')}'"
+            yield Cause("FieldValueForbidden", f"spec.schedulingGates[{index}].name", why)
+
+
 def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Iterator[Cause]:
     old, new = before.get("spec") or {}, after.get("spec") or {}
     if old is new and kind not in ("ConfigMap", "Secret"):
@@ -891,11 +922,14 @@ def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Itera
         yield Cause("FieldValueInvalid", "spec.selector", f"Invalid value: {shown}: field is immutable")
     if kind == "Job":
         yield from _job_causes(old, new)
+        yield from batch_validation.template_causes(before, after)
     if kind in ("ConfigMap", "Secret") and before.get("immutable"):
         for part in ("data", "binaryData", "immutable"):
             if before.get(part) != after.get(part):
                 why = "Forbidden: field is immutable when `immutable` is set"
                 yield Cause("FieldValueForbidden", part, why)
+    if kind == "Pod":
+        yield from _gate_causes(old, new)
     if kind == "Pod" and _frozen_pod_part(old) != _frozen_pod_part(new):
         why = (
             "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
@@ -910,6 +944,7 @@ def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Itera
         yield Cause("FieldValueInvalid", "spec.clusterIPs[0]", message)
 
 
+_FREE_POD_PARTS = ("activeDeadlineSeconds", "schedulingGates", "tolerations")
 _POD_PARTS = ("ephemeralcontainers", "resize")
 
 
@@ -928,7 +963,7 @@ def _with_pod_part(spec: JsonObject, sent: JsonObject, part: str) -> JsonObject:
 
 
 def _frozen_pod_part(spec: JsonObject) -> JsonObject:
-    frozen = {key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "tolerations")}
+    frozen = {key: value for key, value in spec.items() if key not in _FREE_POD_PARTS}
     for part in ("containers", "initContainers"):
         if part in frozen:
             frozen[part] = [{key: value for key, value in item.items() if key != "image"} for item in frozen[part]]

@@ -62,8 +62,11 @@ def not_found(plural: str, group: str, name: str) -> StatusError:
     return failure(404, "NotFound", message, _about(plural, group, name))
 
 
-def already_exists(plural: str, group: str, name: str) -> StatusError:
+def already_exists(plural: str, group: str, name: str, *, going: bool = False) -> StatusError:
+    """`going`: what is there is being deleted, so that trying again later may help."""
     message = f'{qualified(plural, group)} "{name}" already exists'
+    if going:
+        message = f"object is being deleted: {message}"
     return failure(409, "AlreadyExists", message, _about(plural, group, name))
 
 

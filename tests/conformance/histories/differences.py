@@ -55,15 +55,30 @@ def compare(upstream: Any, ours: Any, path: str = "") -> Iterator[str]:
 
 
 def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
-    """Without the events that upstream's recorder summed up or kept to itself, and what only one side can say."""
+    """Without what chance decides, or what only one side can say.
+
+    Left out are the events that upstream's recorder summed up or kept to itself. Of a Deployment's ReplicaSets, how often
+    they were resized (their generation) and whether one acted on a size that stood for a moment only (its events): that
+    hangs on how two controllers, which run side by side, follow each other.
+    """
     summed = {key for side in (one, other) for key, texts in side["events"].items() if texts == ["…"]}
     loud = {about for side in (one, other) for about in side.get("loud", ())}
+    owned = any(key.startswith("Deployment/") for side in (one, other) for key in side["events"])
     events = {
         key: ["…"] if key in summed else texts
         for key, texts in one["events"].items()
-        if key.partition(" ")[0] not in loud
+        if key.partition(" ")[0] not in loud and not (owned and key.startswith("ReplicaSet/") and "Successful" in key)
     }
-    return {**{key: value for key, value in one.items() if key not in ("restless", "loud")}, "events": events}
+    objects = {key: _unsized(raw) if key.startswith("ReplicaSet/") else raw for key, raw in one["objects"].items()}
+    kept = {key: value for key, value in one.items() if key not in ("restless", "loud")}
+    return {**kept, "events": events, "objects": objects}
+
+
+def _unsized(raw: Any) -> Any:
+    meta = raw["metadata"]
+    if "ownerReferences" not in meta:
+        return raw
+    return {**raw, "metadata": {key: value for key, value in meta.items() if key != "generation"}}
 
 
 def _compare_alike(upstream: list[Any], ours: list[Any], path: str) -> Iterator[str]:

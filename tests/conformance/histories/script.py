@@ -6,6 +6,8 @@ means the fourth of the objects of that kind that are there, in an order that tw
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import msgspec
@@ -63,6 +65,8 @@ class Wait(Command, frozen=True):
 
 
 AnyCommand = Create | Patch | Delete | Pods | Relabel | Wait
+Choices = list[tuple[int, Callable[[], AnyCommand]]]
+"""Commands to draw from, each with its weight."""
 Snapshot = dict[str, Any]
 """JSON: `answers` (what of the command was refused), `objects` by stable name, `alike` (objects without a name of their
 own, counted), `events` (their messages), `loud` (objects with so many events that upstream swallows some)."""
@@ -80,6 +84,10 @@ class Recording(msgspec.Struct, frozen=True):
 
     script: Script
     snapshots: tuple[Snapshot, ...]
+
+
+def drawn(random: Random, choices: Choices) -> AnyCommand:
+    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
 
 
 def told(command: AnyCommand) -> str:

@@ -105,6 +105,10 @@ class Upstream:
             raise
         return upstream
 
+    def add(self, component: str, flags: Sequence[str] = ()) -> None:
+        """One more component, which answers when this returns. Raises `UpstreamError`."""
+        self._start(build(), component, flags)
+
     def log(self, component: str) -> str:
         path = self.directory / f"{component}.log"
         return path.read_text(errors="replace") if path.exists() else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from seatrial.control.addons import proportional
+from seatrial.control.addons import descheduler, proportional
 from seatrial.control.controller import Controller
 
-ADDONS: Final[tuple[Controller, ...]] = (proportional.CONTROLLER,)
+ADDONS: Final[tuple[Controller, ...]] = (descheduler.CONTROLLER, proportional.CONTROLLER)

@@ -53,7 +53,8 @@ class ServiceSpec(Value, frozen=True):
 
 class Condition(Value, frozen=True):
     last_transition_time: datetime | None = None
-    message: str = ""
+    message: str = field(default_factory=str)
+    """On the wire even if it is empty, as upstream's; a factory's default is not left out."""
     observed_generation: int = 0
     reason: str = ""
     status: str = ""

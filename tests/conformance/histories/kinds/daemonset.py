@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn
 
 WATCHED = ("DaemonSet", "Pod", "ControllerRevision", "Event")
 QUIET_S = 1.0
@@ -58,7 +58,7 @@ def _command(random: Random, nodes: int) -> AnyCommand:
         (2, lambda: Create(_set(random, nodes))),
         (1, lambda: Wait(3)),
     ]
-    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+    return drawn(random, choices)
 
 
 def _set(random: Random, nodes: int) -> JsonObject:

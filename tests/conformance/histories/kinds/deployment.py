@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn
 
 WATCHED = ("Deployment", "ReplicaSet", "Pod", "Event")
 _AMOUNTS = (0, 1, 2, 3, "0%", "10%", "25%", "34%", "50%", "100%")
@@ -58,7 +58,7 @@ def _command(random: Random) -> AnyCommand:
         (1, lambda: Create(_deployment(random, random.randint(0, 5)))),
         (2, lambda: Wait(3)),
     ]
-    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+    return drawn(random, choices)
 
 
 def _deployment(random: Random, replicas: int) -> JsonObject:

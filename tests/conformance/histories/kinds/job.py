@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Wait
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Wait, drawn
 
 WATCHED = ("Job", "Pod", "Event")
 QUIET_S = 1.7
@@ -51,7 +51,7 @@ def _command(random: Random, indexed: bool) -> AnyCommand:
         (1, lambda: Delete(_NAME, {"propagationPolicy": "Foreground"})),
         (1, lambda: Create(_job(random, indexed))),
     ]
-    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+    return drawn(random, choices)
 
 
 def _disturbance(random: Random) -> AnyCommand:

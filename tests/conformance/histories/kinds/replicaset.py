@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, drawn
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 WATCHED = ("ReplicaSet", "Pod", "Event")
@@ -74,7 +74,7 @@ def _command(random: Random, shrinks: bool, alone: bool) -> AnyCommand:
             (6, lambda: Patch(name(), {"spec": {"template": image}})),
             (6, lambda: Relabel({"app": "other"}, pick())),
         ]
-    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+    return drawn(random, choices)
 
 
 def _set(random: Random, name: str, replicas: int) -> JsonObject:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, drawn
 
 WATCHED = ("ReplicationController", "Pod", "Event")
 _NAME = "ReplicationController/one"
@@ -35,7 +35,7 @@ def _command(random: Random) -> AnyCommand:
         (3, lambda: Delete(_NAME, _policy(random))),
         (2, lambda: Create(_controller(random))),
     ]
-    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+    return drawn(random, choices)
 
 
 def _template(tier: str | None = None) -> JsonObject:

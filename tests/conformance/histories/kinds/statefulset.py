@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn
 
 WATCHED = ("StatefulSet", "Pod", "ControllerRevision", "PersistentVolumeClaim", "Event")
 _NAME = "StatefulSet/db"
@@ -55,7 +55,7 @@ def _command(random: Random, *, claims: bool) -> AnyCommand:
         choices += [
             (4, lambda: Patch(_NAME, {"spec": {"persistentVolumeClaimRetentionPolicy": _retention(random)}})),
         ]
-    return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+    return drawn(random, choices)
 
 
 def _set(random: Random, *, claims: bool) -> JsonObject:
