@@ -109,9 +109,7 @@ class Cluster:
         managed = [controller for controller in controllers if controller is not scheduler.CONTROLLER]
         self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
         self._scheduling = (
-            SchedulingLoop(self.objects, clock, minor=minor, seed=seed)
-            if scheduler.CONTROLLER in controllers
-            else None
+            SchedulingLoop(self.objects, clock, minor=minor, seed=seed) if scheduler.CONTROLLER in controllers else None
         )
         self._expiry = EventExpiry(self.api, clock)
         self._shapes = [NodeShape(each) if isinstance(each, str) else each for each in nodes]

@@ -57,9 +57,9 @@ def compare(upstream: Any, ours: Any, path: str = "") -> Iterator[str]:
 def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
     """Without what chance decides, or what only one side can say.
 
-    Left out are the events that upstream's recorder summed up or kept to itself. Of a Deployment's ReplicaSets, how often
-    they were resized (their generation) and whether one acted on a size that stood for a moment only (its events): that
-    hangs on how two controllers, which run side by side, follow each other.
+    Left out are the events that upstream's recorder summed up or kept to itself. Of a Deployment's ReplicaSets, how
+    often they were resized (their generation) and whether one acted on a size that stood for a moment only (its
+    events): that hangs on how two controllers, which run side by side, follow each other.
     """
     summed = {key for side in (one, other) for key, texts in side["events"].items() if texts == ["…"]}
     loud = {about for side in (one, other) for about in side.get("loud", ())}

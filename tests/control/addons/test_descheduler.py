@@ -185,6 +185,20 @@ def test_nothing_moves_without_both_idle_and_busy_nodes(text: str) -> None:
     assert evicted(text, *NODES, *crowd(6)) == []
 
 
+def test_the_busiest_node_is_relieved_first() -> None:
+    there = (node("a"), node("b", cpu="2"), node("c"))
+    assert evicted(utilization(), *there, *crowd(6), *crowd(8, "c")) == ["c0", "c1"]
+
+
+def test_the_plugin_can_have_a_limit_of_its_own() -> None:
+    assert evicted(utilization(evictionLimits={"node": 1}), *NODES, *crowd(6)) == ["a0"]
+
+
+def test_idle_nodes_are_of_no_use_to_pods_that_do_not_tolerate_their_taints() -> None:
+    soft = {"key": "old", "effect": "PreferNoSchedule"}
+    assert evicted(utilization(), node("a"), node("b", taints=[soft]), *crowd(6)) == []
+
+
 def test_cordoned_nodes_are_not_idle() -> None:
     assert evicted(utilization(), node("a"), node("b", unschedulable=True), *crowd(6)) == []
 
@@ -213,6 +227,29 @@ def test_domains_are_evened_out_within_the_skew() -> None:
     assert evicted(policy(plugin(SPREAD)), *ZONES, *crowd(5, **spread())) == ["a3", "a4"]
     assert evicted(policy(plugin(SPREAD)), *ZONES, *crowd(5, **spread(maxSkew=5))) == []
     assert evicted(policy(plugin(SPREAD)), *ZONES, *crowd(3, **spread()), *crowd(2, "b", **spread())) == []
+
+
+def test_several_large_domains_give_to_several_small_ones() -> None:
+    zones = [node(name, labels={"zone": name}) for name in "abcd"]
+    moved = evicted(policy(plugin(SPREAD)), *zones, *crowd(6, **spread()), *crowd(6, "b", **spread()))
+    assert moved == ["a3", "a4", "a5", "b3", "b4", "b5"]
+
+
+def test_pods_that_fit_in_the_small_domains_are_moved_first() -> None:
+    small = (node("a", labels={"zone": "1"}), node("b", labels={"zone": "2"}, cpu="1"))
+    large = pod("a4", "a", cpu="2", **spread())
+    assert evicted(policy(plugin(SPREAD)), *small, *crowd(4, **spread()), large) == ["a2", "a3"]
+
+
+def test_nodes_that_the_constraint_leaves_out_are_no_domains() -> None:
+    """nodeAffinityPolicy is Honor unless said otherwise, nodeTaintsPolicy Ignore."""
+    text = policy(plugin(SPREAD, topologyBalanceNodeFit=False))
+    for name, moved in (("Honor", 0), ("Ignore", 2)):
+        bound = spread(nodeAffinityPolicy=name)
+        bound["spec"]["nodeSelector"] = {"zone": "1"}
+        assert len(evicted(text, *ZONES, *crowd(5, **bound))) == moved
+        tainted = (ZONES[0], node("b", labels={"zone": "2"}, taints=[GPU]))
+        assert len(evicted(text, *tainted, *crowd(5, **spread(nodeTaintsPolicy=name)))) == moved
 
 
 def test_soft_constraints_count_if_asked_for() -> None:
@@ -306,6 +343,14 @@ def test_bare_and_static_pods_stay(metadata: dict[str, object]) -> None:
     assert evicted(policy(plugin(TAINTS)), *TAINTED, pod("p", "a", metadata=metadata)) == []
 
 
+def test_a_node_with_a_pod_that_it_keeps_away_from_is_no_place_to_go() -> None:
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}
+    alone: dict[str, Any] = {"spec": {"affinity": {"podAntiAffinity": {REQUIRED: [term]}}}}
+    text = policy(plugin(TAINTS, {"nodeFit": True}))
+    assert evicted(text, *TAINTED, pod("p", "a", **alone), pod("q", "b")) == []
+    assert evicted(text, *TAINTED, pod("p", "a", **alone), pod("q", "b", metadata={"labels": {}})) == ["p"]
+
+
 def test_pods_that_are_old_enough_and_fit_elsewhere_go() -> None:
     evictor: dict[str, object] = {"minPodAge": "1h", "nodeFit": True, "minReplicas": 2}
     old: dict[str, Any] = {"status": {"startTime": (START - timedelta(hours=1)).isoformat()}}
@@ -326,7 +371,7 @@ def test_pods_that_are_old_enough_and_fit_elsewhere_go() -> None:
         policy(plugin(TAINTS, {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}})),
         policy(plugin(TAINTS)) + " " * descheduler.TEXT_MAX,
         "DeschedulerPolicy: " + "[" * 5000,
-        "a: &a [x]\nkind: DeschedulerPolicy\nprofiles: *a",
+        f"kind: DeschedulerPolicy\napiVersion: descheduler/v1alpha2\nprofiles: [&p {json.dumps(plugin(TAINTS))}, *p]",
     ],
 )
 def test_a_policy_that_cannot_be_followed_evicts_nothing_until_it_is_mended(text: str) -> None:
@@ -379,8 +424,8 @@ def test_it_looks_at_once_and_then_after_each_interval(flags: tuple[str, ...], s
     assert leaving(made) == ["p"]
 
 
-def test_each_eviction_is_told() -> None:
-    made = cluster(policy(plugin(TAINTS)), *TAINTED, *crowd(1))
+def test_each_eviction_is_told_once_however_many_plugins_ask_for_it() -> None:
+    made = cluster(policy(plugin(TAINTS), plugin(TAINTS)), *TAINTED, *crowd(1))
     made.settle()
     assert made.events == [f"Normal {TAINTS} pod eviction from a node by sigs.k8s.io/descheduler"]
 

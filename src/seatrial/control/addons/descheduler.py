@@ -633,15 +633,9 @@ def _violating_spread(args: SpreadArgs, evictor: _Evictor, round_: _Round) -> No
                     known.append(same)
                     for each in _too_many(constraint, pod, pods, args, round_):
                         chosen[each.metadata.namespace, each.metadata.name] = each
-    full: set[str] = set()
     for _, pod in sorted(chosen.items()):
-        if pod.spec.node_name in full or not evictor.may_and_fits(pod):
-            continue
-        match round_.evict(pod, "RemovePodsViolatingTopologySpreadConstraint"):
-            case Outcome.TOTAL_LIMIT:
-                return
-            case Outcome.NODE_LIMIT:
-                full.add(pod.spec.node_name)
+        if evictor.may_and_fits(pod):
+            round_.evict(pod, "RemovePodsViolatingTopologySpreadConstraint")
 
 
 def _selector(constraint: TopologySpreadConstraint, pod: Pod) -> LabelSelector | None:
