@@ -82,7 +82,7 @@ def old_sizes(limits: Bounds, old: Sequence[Sizes], new: Sizes) -> dict[str, int
         if cleaned >= removable:
             break
         if sizes.available > sizes.replicas > 0:
-            return {}  # it was just resized and its counts are of before: upstream fails here, and tries again
+            return {}  # just resized, its counts are still of before: upstream, too, gives up here until they are not
         unhealthy = min(removable - cleaned, sizes.replicas - sizes.available)
         if sizes.replicas and unhealthy > 0:
             sizes_now[sizes.name] -= unhealthy

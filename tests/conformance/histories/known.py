@@ -8,8 +8,6 @@ _FOREGROUND = "a set deleted in the foreground makes its revision anew until its
 _BATCH = "upstream makes a Parallel set's pods in batches of 1, 2, 4: a refusal does not stop its batch"
 _TIE = "pods that tie for deletion: upstream decides by uid"
 _ANY_NODE = "upstream takes the nodes in no particular order"
-_EVENT = "whether a ReplicaSet has made pods before it shrinks again hangs on which controller is faster"
-_OPEN_GENERATION = "open: an adopted ReplicaSet is written once more upstream"
 _OPEN = "open: not understood"
 
 KNOWN: Final = {
@@ -19,8 +17,5 @@ KNOWN: Final = {
     **dict.fromkeys(("statefulset-100-362", "statefulset-100-446"), _BATCH),
     **dict.fromkeys(("statefulset-100-106", "statefulset-100-439"), _OPEN),
     **dict.fromkeys(("daemonset-100-259", "daemonset-100-459"), _ANY_NODE),
-    **dict.fromkeys(("deployment-11-20", "deployment-11-320"), _OPEN_GENERATION),
-    "deployment-11-189": _EVENT,
-    "deployment-11-330": _OPEN,
     **dict.fromkeys(("replicaset-11-96", "replicaset-11-191", "replicationcontroller-100-350"), _TIE),
 }

@@ -14,6 +14,9 @@ DIRECTORY = Path(__file__).resolve().parents[1] / "recordings"
 
 
 def save(kind: str, recorded: Sequence[Recording]) -> None:
+    """Keep these beside what is kept; a script of the same seed takes the place of the older one."""
+    by_seed = {recording.script.seed: recording for recording in (*load(kind), *recorded)}
+    recorded = list(by_seed.values())
     DIRECTORY.mkdir(exist_ok=True)
     lines = b"\n".join(msgspec.json.encode(recording, order="sorted") for recording in recorded)
     (DIRECTORY / f"{kind}.jsonl.xz").write_bytes(lzma.compress(lines, preset=9 | lzma.PRESET_EXTREME))
