@@ -229,5 +229,5 @@ def test_agrees_on_recreate() -> None:
 
 
 def test_agrees_that_controllers_which_lag_take_no_pod_too_many() -> None:
-    """Without `controllers/prompt` too: a Deployment shrinks no old ReplicaSet whose counts are of before it was resized."""
+    """Without `controllers/prompt` too: no old ReplicaSet shrinks while its counts are of before it was resized."""
     assert agree(web(3, 1, 0, apart=False), 1, 0, prompt=False) == (True, True)
