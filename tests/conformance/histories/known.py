@@ -17,5 +17,7 @@ KNOWN: Final = {
     **dict.fromkeys(("statefulset-100-362", "statefulset-100-446"), _BATCH),
     **dict.fromkeys(("statefulset-100-106", "statefulset-100-439"), _OPEN),
     **dict.fromkeys(("daemonset-100-259", "daemonset-100-459"), _ANY_NODE),
-    **dict.fromkeys(("replicaset-11-96", "replicaset-11-191", "replicationcontroller-100-350"), _TIE),
+    **dict.fromkeys(
+        ("deployment-12-37", "replicaset-11-96", "replicaset-11-191", "replicationcontroller-100-350"), _TIE
+    ),
 }
