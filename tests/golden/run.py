@@ -26,7 +26,6 @@ from tests.machines import KUBECTL
 
 SCRIPTS = Path(__file__).parent
 OURS_ONLY = "Played on the simulated cluster only"
-DIFFERS = "Known difference"
 WAITING = re.compile(r"kubectl (rollout status|wait|drain|delete|replace)")
 _FENCE = "```"
 _HERE_DOCUMENT_END = "END"

@@ -160,3 +160,10 @@ def test_secret_string_data_is_stored_encoded(api: Api) -> None:
     made = api.create(api.kind("v1", "Secret"), "default", raw)
     assert made["data"] == {"a": "Yg=="}
     assert "stringData" not in made
+
+
+def test_a_pods_own_resources_decide_its_quality_of_service(api: Api) -> None:
+    sizes = {"cpu": "1", "memory": "1Gi"}
+    spec: JsonObject = {"containers": [{"name": "c", "image": "i"}], "resources": {"limits": sizes, "requests": sizes}}
+    made = api.create(api.kind("v1", "Pod"), "default", {"metadata": {"name": "p"}, "spec": spec})
+    assert made["status"]["qosClass"] == "Guaranteed"

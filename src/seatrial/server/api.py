@@ -635,7 +635,7 @@ class Api:
                 raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
                 raw["status"] = {"phase": "Active"}
             case "Pod" if before is None:
-                raw["status"] = {"phase": "Pending", "qosClass": _qos_class(raw.get("spec", {}))}
+                raw["status"] = {"phase": "Pending", "qosClass": admission.qos_class(raw.get("spec", {}))}
                 if raw["spec"].get("schedulingGates"):
                     raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(self.now())}]
             case "PriorityClass":
@@ -864,20 +864,6 @@ def _generation_counts(kind: str, before: JsonObject, after: JsonObject, options
         return False
     annotations = [item["metadata"].get("annotations") or {} for item in (before, after)]
     return kind == "Deployment" and annotations[0] != annotations[1]
-
-
-def _qos_class(spec: JsonObject) -> str:
-    """Kubernetes' quality of service class (kubernetes.io/docs/concepts/workloads/pods/pod-qos)."""
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    resources = [item.get("resources") or {} for item in containers]
-    if not any(item.get(part, {}).keys() & {"cpu", "memory"} for item in resources for part in ("limits", "requests")):
-        return "BestEffort"
-    for item in resources:
-        limits = item.get("limits") or {}
-        requests = item.get("requests") or {}
-        if any(not limits.get(name) or requests.get(name, limits[name]) != limits[name] for name in ("cpu", "memory")):
-            return "Burstable"
-    return "Guaranteed"
 
 
 def _selector_text(selector: JsonObject) -> str:
