@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from seatrial.server.api import Api, Filter
+from seatrial.server.api import Api
 from seatrial.server.http import serve
 from seatrial.server.pki import Pki
+from seatrial.server.requests import Filter
 from seatrial.server.store import Store
 
 COUNT = 500

@@ -26,7 +26,8 @@ from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.control.scheduler import Scheduler
 from seatrial.control.writes import Bind
 from seatrial.kube.objects import Node, Pod, parse_as, to_wire
-from seatrial.server.api import Api, Options
+from seatrial.server.api import Api
+from seatrial.server.requests import Options
 from seatrial.server.store import Store
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 from seatrial.cluster.metrics import Usage
 from seatrial.cluster.virtual import VirtualCluster
 from seatrial.kube.objects import Container, Pod
-from seatrial.server.api import Filter
+from seatrial.server.requests import Filter
 
 CORES = 0.2
 """What each pod requests."""

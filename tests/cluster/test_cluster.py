@@ -15,7 +15,7 @@ from seatrial.cluster.objects import Component
 from seatrial.control import deployment, replicaset, scheduler
 from seatrial.control.writes import ConflictError, Create, Delete, RecordEvent, Update
 from seatrial.kube.objects import Container, ObjectMeta, Pod, PodSpec
-from seatrial.server.api import Filter
+from seatrial.server.requests import Filter
 from seatrial.server.store import Store
 
 

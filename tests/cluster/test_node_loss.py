@@ -12,7 +12,7 @@ from seatrial.control import CONTROLLERS, nodelifecycle, scheduler
 from seatrial.control.ownership import is_ready
 from seatrial.control.writes import Delete
 from seatrial.kube.objects import Lease, Node, Pod
-from seatrial.server.api import Filter
+from seatrial.server.requests import Filter
 from seatrial.server.store import Store
 
 

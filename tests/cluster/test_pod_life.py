@@ -14,7 +14,7 @@ from seatrial.cluster.simulated import Behaviour, SimulatedRuntime
 from seatrial.control import scheduler
 from seatrial.control.lifecycle.facts import Eviction
 from seatrial.kube.objects import Pod
-from seatrial.server.api import DeleteOptions
+from seatrial.server.requests import DeleteOptions
 from seatrial.server.store import Store
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import STANDARD_CONTROLLERS, Cluster
-from seatrial.server.api import Filter, StatusError
+from seatrial.server.errors import StatusError
+from seatrial.server.requests import Filter
 from seatrial.server.store import Store
 
 KINDS = {

@@ -9,7 +9,7 @@ from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import Cluster
 from seatrial.control import CONTROLLERS
 from seatrial.control.volumes import matching
-from seatrial.server.api import Filter
+from seatrial.server.requests import Filter
 from seatrial.server.store import Store
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from seatrial.kube.objects import JsonObject
-from seatrial.server.api import STRATEGIC_PATCH, Api, DeleteOptions, Filter, Options
+from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
+from seatrial.server.requests import STRATEGIC_PATCH, DeleteOptions, Filter, Options
 from seatrial.server.store import Store
 from seatrial.server.watches import Watch
 

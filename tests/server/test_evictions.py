@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from seatrial.kube.objects import JsonObject
-from seatrial.server.api import Api, DeleteOptions
+from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
 from seatrial.server.evictions import evict
+from seatrial.server.requests import DeleteOptions
 from seatrial.server.store import Store
 from tests.server.test_api import NOW
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from seatrial.kube.objects import JsonObject
-from seatrial.server.api import Api, LogQuery
+from seatrial.server.api import Api
 from seatrial.server.http import ServeError, serve
 from seatrial.server.pki import Pki
+from seatrial.server.requests import LogQuery
 from seatrial.server.store import Store
 
 MANIFEST = """

@@ -37,7 +37,8 @@ from seatrial.kube.objects import JsonObject, StorageClass
 from seatrial.node.agent import NodeAgent
 from seatrial.node.heartbeat import default_labels
 from seatrial.node.runtime import Clock, PodRuntime
-from seatrial.server.api import SUFFIX_LETTERS, Api, LogSource
+from seatrial.server.api import SUFFIX_LETTERS, Api
+from seatrial.server.requests import LogSource
 from seatrial.server.store import Store
 
 STANDARD_CONTROLLERS: Final = (*CONTROLLERS, scheduler.CONTROLLER)

@@ -25,7 +25,7 @@ from seatrial.node.dns import DnsServer, Zone, host_resolvers
 from seatrial.node.linux import Image, LinuxRuntime, Machine, Network, addresses
 from seatrial.node.linux.accounting import account
 from seatrial.node.logs import LogOptions
-from seatrial.server.api import LogQuery
+from seatrial.server.requests import LogQuery
 
 
 class LinuxMachine:

@@ -45,9 +45,11 @@ from seatrial.kube.objects import (
 from seatrial.kube.patches import diff_merge
 from seatrial.node.api import Change
 from seatrial.server import evictions
-from seatrial.server.api import Api, DeleteOptions, Options, wire_time
+from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
+from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
+from seatrial.server.strategies import wire_time
 
 T = TypeVar("T", bound=Object)
 

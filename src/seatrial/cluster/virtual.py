@@ -19,8 +19,8 @@ from seatrial.cluster.simulation import PATIENCE, UnderWay
 from seatrial.control.controller import Controller
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
-from seatrial.server.api import Filter
 from seatrial.server.errors import StatusError
+from seatrial.server.requests import Filter
 from seatrial.server.store import Store
 
 NODE_CAPACITY: Final = {"cpu": "4", "memory": "8Gi", "pods": "110"}

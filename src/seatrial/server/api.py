@@ -12,157 +12,59 @@ Server-side apply is refused with 415: answering it without field ownership woul
 
 from __future__ import annotations
 
-import base64
 import ipaddress
-import json
 import random
-import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from seatrial.control import admission
-from seatrial.kube import patches, schemas, selectors
+from seatrial.kube import patches, schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import autoscaling_v1, batch_validation, errors, measured, priorities, quotas, storage, validation
-from seatrial.server.errors import Cause, StatusError
+from seatrial.server import (
+    addresses,
+    autoscaling_v1,
+    batch_validation,
+    errors,
+    immutable,
+    measured,
+    names,
+    priorities,
+    quotas,
+    strategies,
+    validation,
+)
+from seatrial.server.errors import Cause
 from seatrial.server.measured import Measurements
+from seatrial.server.requests import (
+    APPLY_PATCH,
+    AS_USUAL,
+    EVERYTHING,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    DeleteOptions,
+    Filter,
+    LogSource,
+    Options,
+    Page,
+    decode_continue,
+    encode_continue,
+)
 from seatrial.server.resources import Resources, group_version, load, storage_key
 from seatrial.server.store import Change, Store
+from seatrial.server.strategies import wire_time
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-DEFAULT_POD_GRACE_S = 30
-NODE_PORTS = range(30000, 32768)
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, nothing that looks like another letter
 _MAX_GENERATED_BASE = 58
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_LABEL_NAMED = {"Namespace", "Service"}
-_FREELY_NAMED = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
 _ORPHANING = {"Job", "ReplicationController"}
 """The kinds that keep this default of deletion from before garbage collection."""
 _WITHOUT_GENERATION = {"Namespace", "Node", "Service", "PersistentVolume", "PersistentVolumeClaim"}
 _STATUS_ON_CREATE = {"Node"}
 _CHARGED_ON_UPDATE = {"PersistentVolumeClaim", "Pod", "Service"}
-_GATED: JsonObject = {
-    "type": "PodScheduled",
-    "status": "False",
-    "reason": "SchedulingGated",
-    "message": "Scheduling is blocked due to non-empty scheduling gates",
-    "lastProbeTime": None,
-}
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    """What a client asked of a container's log; the fields are the query parameters of `pods/log`."""
-
-    container: str
-    follow: bool = False
-    previous: bool = False
-    timestamps: bool = False
-    tail_lines: int | None = None
-    since: datetime | None = None
-    limit_bytes: int | None = None
-
-
-class LogSource(Protocol):
-    """Where the logs of containers come from; the cluster provides it from its nodes."""
-
-    def lines(self, pod: JsonObject, query: LogQuery) -> AsyncIterator[bytes]:
-        """Pieces of the log as they come; ends by itself unless the log is followed.
-
-        Raises `LookupError`, with a message for the user, where there is no such log."""
-
-
-@dataclass(slots=True)
-class Options:
-    """What comes with a write; `warnings` collects texts for the client's `Warning` headers.
-
-    A `trusted` write was encoded from a typed value by a component of this process: its shape needs no checking.
-    """
-
-    dry_run: bool = False
-    trusted: bool = False
-    field_validation: str = "Ignore"
-    duplicates: tuple[str, ...] = ()
-    pod_part: str = ""
-    """The subresource of a pod's spec that is written: what is frozen otherwise may change there."""
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
-    grace_period_s: int | None = None
-    uid: str | None = None
-    resource_version: str | None = None
-    propagation: str = ""
-    dry_run: bool = False
-
-    @classmethod
-    def from_wire(cls, raw: JsonObject) -> DeleteOptions:
-        preconditions = raw.get("preconditions") or {}
-        propagation = raw.get("propagationPolicy") or ("Orphan" if raw.get("orphanDependents") else "")
-        return cls(
-            grace_period_s=raw.get("gracePeriodSeconds"),
-            uid=preconditions.get("uid"),
-            resource_version=preconditions.get("resourceVersion"),
-            propagation=propagation,
-            dry_run=bool(raw.get("dryRun")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which objects of a kind a list or watch is about."""
-
-    namespace: str = ""
-    labels: str = ""
-    fields: str = ""
-
-    def predicate(self) -> Callable[[JsonObject], bool]:
-        try:
-            labels = selectors.parse(self.labels) if self.labels else None
-            fields = selectors.parse_fields(self.fields) if self.fields else None
-        except ValueError as error:
-            raise errors.bad_request(f"unable to parse requirement: {error}") from error
-
-        def selects(raw: JsonObject) -> bool:
-            metadata = raw["metadata"]
-            if self.namespace and metadata.get("namespace", "") != self.namespace:
-                return False
-            if labels is not None and not labels.matches(metadata.get("labels") or {}):
-                return False
-            return fields is None or fields.matches(raw)
-
-        return selects
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A list: `revision` is what a watch continues from."""
-
-    items: list[JsonObject]
-    revision: int
-    continue_token: str = ""
-    remaining: int | None = None
 
 
 def _random_suffix() -> str:
@@ -194,7 +96,7 @@ class Api:
         self.logs = logs
         self.on_request: Callable[[str, Resource, str, str], None] = lambda *_: None
         """Called first with verb, resource, namespace and name; may refuse the request by raising `StatusError`."""
-        self._network = ipaddress.IPv4Network(service_cidr)
+        self.network = ipaddress.IPv4Network(service_cidr)
         self._now = now
         self._new_uid = new_uid
         self._suffix = suffix
@@ -206,7 +108,7 @@ class Api:
             labels = {"component": "apiserver", "provider": "kubernetes"}
             service = {
                 "metadata": {"name": "kubernetes", "labels": labels},
-                "spec": {"clusterIP": str(self._network[1]), "ports": ports},
+                "spec": {"clusterIP": str(self.network[1]), "ports": ports},
             }
             self.create(self.kind("v1", "Service"), "default", service)
         classes = self.kind("scheduling.k8s.io/v1", "PriorityClass")
@@ -239,7 +141,7 @@ class Api:
         self.on_request("get", resource, namespace, name)
         return self._served(resource, self._existing(resource, namespace, name))
 
-    def list(self, resource: Resource, which: Filter = Filter(), *, limit: int = 0, continue_token: str = "") -> Page:
+    def list(self, resource: Resource, which: Filter = EVERYTHING, *, limit: int = 0, continue_token: str = "") -> Page:
         self.on_request("list", resource, which.namespace, "")
         selects = which.predicate()
         if self._measurements is not None and resource.group == measured.GROUP:
@@ -248,14 +150,14 @@ class Api:
         stored = self.store.all(storage_key(resource))
         revision, start = self.store.revision, None
         if continue_token:
-            revision, start = _decode_continue(continue_token)
+            revision, start = decode_continue(continue_token)
             then = self.store.at(storage_key(resource), revision)
             if then is None:
                 raise errors.expired(
                     "The provided continue parameter is too old to display a consistent list result. You can start a "
                     "new list without the continue parameter, or use the continue token in this response to retrieve "
                     "the remainder of the results.",
-                    _encode_continue(self.store.revision, start),
+                    encode_continue(self.store.revision, start),
                 )
             stored = then
         items: list[JsonObject] = []
@@ -269,7 +171,7 @@ class Api:
             if limit and len(items) == limit:
                 remaining = None if which.labels or which.fields or which.namespace else len(names) - position
                 last = items[-1]["metadata"]
-                token = _encode_continue(revision, (last.get("namespace", ""), last["name"]))
+                token = encode_continue(revision, (last.get("namespace", ""), last["name"]))
                 return Page(items, revision, token, remaining)
             items.append(self._served(resource, raw))
         return Page(items, revision)
@@ -300,10 +202,10 @@ class Api:
         raw = {**raw, "metadata": metadata}
         if "status" in resource.subresources and resource.kind not in _STATUS_ON_CREATE:
             raw["status"] = {}
-        self._check_name(resource, metadata)
+        names.check(resource, metadata)
         if resource.namespaced:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
-        raw = self._prepared(resource, raw, None)
+        raw = strategies.prepare(self, resource, raw, None)
         self._validate(resource, raw, None, options)
         there = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
         if there is not None:
@@ -345,7 +247,7 @@ class Api:
             after = {**before, "spec": raw.get("spec", {})}
             if before["metadata"].get("deletionTimestamp") and not after["spec"].get("finalizers"):
                 return self._remove(resource, after, dry_run=options.dry_run)
-        if subresource in _POD_PARTS:
+        if subresource in immutable.POD_PARTS:
             options = replace(options, pod_part=subresource)
         return self._replace(resource, before, after, options)
 
@@ -423,9 +325,7 @@ class Api:
         }
         return self._put(resource, after, Options(dry_run=dry_run))
 
-    def delete(
-        self, resource: Resource, namespace: str, name: str, options: DeleteOptions = DeleteOptions()
-    ) -> JsonObject:
+    def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions = AS_USUAL) -> JsonObject:
         """Delete at once, or mark as being deleted when finalizers, a namespace's content or a pod's grace require it.
 
         Returns the object as it was left: `metadata.deletionTimestamp` is set if it is still there.
@@ -445,7 +345,7 @@ class Api:
         if resource.kind == "PriorityClass" and name in priorities.SYSTEM_NAMES:
             why = "this is a system priority class and cannot be deleted"
             raise errors.forbidden(resource.plural, resource.group, name, why)
-        grace_s = self._grace(resource, before, options)
+        grace_s = strategies.grace_s(resource, before, options)
         finalizers = list(metadata.get("finalizers") or ())
         policies = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
         propagation = options.propagation
@@ -466,7 +366,7 @@ class Api:
             return self._served(resource, before)
         return self._put(resource, after, Options(dry_run=options.dry_run))
 
-    def delete_collection(self, resource: Resource, which: Filter, options: DeleteOptions = DeleteOptions()) -> Page:
+    def delete_collection(self, resource: Resource, which: Filter, options: DeleteOptions = AS_USUAL) -> Page:
         page = self.list(resource, which)
         for item in page.items:
             self.delete(resource, item["metadata"].get("namespace", ""), item["metadata"]["name"], options)
@@ -540,24 +440,6 @@ class Api:
             return autoscaling_v1.stored(raw, None if before is None else before.raw)
         return raw
 
-    def _check_name(self, resource: Resource, metadata: JsonObject) -> None:
-        name = metadata.get("name", "")
-        if not name:
-            causes = [Cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required")]
-            raise errors.invalid(resource.kind, resource.group, "", causes)
-        if resource.kind in _FREELY_NAMED:
-            return
-        is_label = resource.kind in _LABEL_NAMED
-        pattern, rule, limit = (_LABEL, _LABEL_RULE, 63) if is_label else (_SUBDOMAIN, _SUBDOMAIN_RULE, 253)
-        if not pattern.fullmatch(name):
-            message = f'Invalid value: "{name}": {rule}'
-        elif len(name) > limit:
-            message = f'Invalid value: "{name}": must be no more than {limit} characters'
-        else:
-            return
-        cause = Cause("FieldValueInvalid", "metadata.name", message)
-        raise errors.invalid(resource.kind, resource.group, name, [cause])
-
     def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
         stored = self.store.get("/namespaces", "", namespace)
         if stored is None:
@@ -579,8 +461,8 @@ class Api:
     def _merged(self, resource: Resource, before: JsonObject, raw: JsonObject, subresource: str) -> JsonObject:
         """What of `raw` the request may write, over `before`."""
         kept = {key: before["metadata"][key] for key in _SERVER_METADATA if key in before["metadata"]}
-        if subresource in _POD_PARTS:
-            return {**before, "spec": _with_pod_part(before.get("spec", {}), raw.get("spec", {}), subresource)}
+        if subresource in immutable.POD_PARTS:
+            return {**before, "spec": immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), subresource)}
         if subresource:
             after = {**before, "status": raw.get("status", {})}
             if subresource == "status" and resource.kind in ("Pod", "Node"):
@@ -601,9 +483,9 @@ class Api:
         if options.trusted and _differs_in_status_only(before, after):
             after = self._with_status(after)
         else:
-            after = self._prepared(resource, after, before)
+            after = strategies.prepare(self, resource, after, before)
         metadata = after["metadata"]
-        if "generation" in metadata and _generation_counts(resource.kind, before, after, options):
+        if "generation" in metadata and strategies.generation_counts(resource.kind, before, after, options):
             after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
         self._validate(resource, after, before, options)
         if metadata.get("deletionTimestamp"):
@@ -622,91 +504,6 @@ class Api:
         if after.get("spec") != before.get("spec") and resource.kind in _CHARGED_ON_UPDATE:
             quotas.charge(self, resource, after, before, dry_run=options.dry_run)
         return self._put(resource, after, options)
-
-    def _prepared(self, resource: Resource, raw: JsonObject, before: JsonObject | None) -> JsonObject:
-        """Defaulting, then what the strategies of single kinds do."""
-        if resource.kind == "Pod" and before is None:
-            raw = priorities.resolve(self, raw)
-        raw = admission.admit(raw, version=self.version, now=self.now())
-        raw["metadata"] = {key: value for key, value in raw["metadata"].items() if value not in (None, {}, [], "")}
-        match resource.kind:
-            case "Namespace" if before is None:
-                spec = raw.get("spec") or {}
-                raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
-                raw["status"] = {"phase": "Active"}
-            case "Pod" if before is None:
-                raw["status"] = {"phase": "Pending", "qosClass": admission.qos_class(raw.get("spec", {}))}
-                if raw["spec"].get("schedulingGates"):
-                    raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(self.now())}]
-            case "PriorityClass":
-                priorities.check(self, raw, new=before is None)
-            case "Job" if before is None:
-                admission.select_own_pods(raw)
-            case "DaemonSet":
-                raw["metadata"] = _with_template_generation(raw, before)
-            case "PersistentVolume" | "PersistentVolumeClaim" if before is None:
-                raw = storage.admit(self, resource.kind, raw)
-            case "Service":
-                raw = self._addressed(raw, before)
-            case "Secret" if raw.get("stringData"):
-                encoded = {key: base64.b64encode(text.encode()).decode() for key, text in raw["stringData"].items()}
-                raw["data"] = {**(raw.get("data") or {}), **encoded}
-        if resource.kind == "Secret":
-            raw.pop("stringData", None)
-            raw.setdefault("type", "Opaque")
-        if resource.kind == "Namespace":
-            labels = raw["metadata"].get("labels") or {}
-            name = raw["metadata"]["name"]
-            raw["metadata"] = {**raw["metadata"], "labels": {**labels, "kubernetes.io/metadata.name": name}}
-        return raw
-
-    def _addressed(self, raw: JsonObject, before: JsonObject | None) -> JsonObject:
-        """A Service with its cluster address and node ports allocated, or kept from before."""
-        spec = dict(raw.get("spec") or {})
-        old = (before or {}).get("spec") or {}
-        if spec.get("type") == "ExternalName":
-            spec.pop("clusterIP", None)
-            spec.pop("clusterIPs", None)
-        else:
-            address = spec.get("clusterIP") or old.get("clusterIP") or self._free_address()
-            spec["clusterIP"] = address
-            spec["clusterIPs"] = [address]
-            spec.setdefault("ipFamilies", ["IPv4"])
-            spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
-            known = {(item.get("name", ""), item["port"]): item.get("nodePort") for item in old.get("ports") or ()}
-            mine = set(known.values())
-            taken = {
-                port.get("nodePort")
-                for stored in self.store.all("/services").values()
-                for port in stored.raw["spec"].get("ports") or ()
-            } - mine
-            ports = []
-            for port in spec.get("ports") or ():
-                number = port.get("nodePort") or known.get((port.get("name", ""), port["port"]))
-                number = number or next(free for free in NODE_PORTS if free not in taken | mine)
-                if number in taken:
-                    cause = Cause(
-                        "FieldValueInvalid",
-                        "spec.ports[0].nodePort",
-                        f"Invalid value: {number}: provided port is already allocated",
-                    )
-                    raise errors.invalid("Service", "", raw["metadata"]["name"], [cause])
-                taken.add(number)
-                ports.append({**port, "nodePort": number})
-            spec["ports"] = ports
-        raw["spec"] = spec
-        raw["status"] = raw.get("status") or {"loadBalancer": {}}
-        return raw
-
-    def _free_address(self) -> str:
-        used = {stored.raw["spec"].get("clusterIP") for stored in self.store.all("/services").values()}
-        # The first 16 are kept for addresses chosen by hand (kubernetes .1, DNS .10), as upstream's static band.
-        for offset in range(17, self._network.num_addresses - 1):
-            address = str(self._network[offset])
-            if address not in used:
-                return address
-        raise errors.failure(500, "InternalError", f"no free address is left in {self._network} for a Service")
 
     def _with_status(self, raw: JsonObject) -> JsonObject:
         """`raw` after a trusted write of its status: nothing else may want defaults."""
@@ -732,21 +529,13 @@ class Api:
         if before is not None:
             allowed = before
             if options.pod_part:
-                part = _with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.pod_part)
+                part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.pod_part)
                 allowed = {**before, "spec": part}
-            causes += _immutable_causes(resource.kind, allowed, raw)
+            causes += immutable.causes(resource.kind, allowed, raw)
         if resource.kind == "Service" and before is None:
-            causes += self._address_causes(raw)
+            causes += addresses.causes(self.store, raw)
         if causes:
             raise errors.invalid(resource.kind, resource.group, raw["metadata"]["name"], causes)
-
-    def _address_causes(self, raw: JsonObject) -> Iterator[Cause]:
-        address = raw["spec"].get("clusterIP")
-        if not address or address == "None":
-            return
-        if any(stored.raw["spec"].get("clusterIP") == address for stored in self.store.all("/services").values()):
-            message = f'Invalid value: "{address}": failed to allocate IP {address}: provided IP is already allocated'
-            yield Cause("FieldValueInvalid", "spec.clusterIPs", message)
 
     def _set_scale(self, resource: Resource, before: JsonObject, raw: JsonObject, options: Options) -> JsonObject:
         self._check_unchanged(resource, before, raw.get("metadata") or {})
@@ -758,24 +547,6 @@ class Api:
         after = {**before, "spec": {**before["spec"], "replicas": replicas}}
         self._replace(resource, before, after, options)
         return self.scale(resource, before["metadata"].get("namespace", ""), before["metadata"]["name"])
-
-    def _grace(self, resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
-        if resource.kind != "Pod":
-            return 0
-        spec, metadata = raw.get("spec", {}), raw["metadata"]
-        grace_s = options.grace_period_s
-        if grace_s is None:
-            grace_s = spec.get("terminationGracePeriodSeconds")
-        if grace_s is None:
-            grace_s = DEFAULT_POD_GRACE_S
-        if grace_s < 0:
-            grace_s = 1
-        if not spec.get("nodeName") or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-            return 0
-        if metadata.get("deletionTimestamp"):
-            # Grace can only be shortened once deletion has begun.
-            return min(int(grace_s), metadata.get("deletionGracePeriodSeconds") or 0)
-        return int(grace_s)
 
     def _marked(self, raw: JsonObject, grace_s: int, finalizers: Sequence[str]) -> JsonObject:
         metadata = dict(raw["metadata"])
@@ -816,10 +587,6 @@ _SERVER_METADATA = (
 _SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def wire_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _path_text(path: tuple[str | int, ...]) -> str:
     text = ""
     for part in path:
@@ -827,43 +594,8 @@ def _path_text(path: tuple[str | int, ...]) -> str:
     return text
 
 
-def _encode_continue(revision: int, after: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"rv": revision, "after": after}).encode()).decode().rstrip("=")
-
-
-def _decode_continue(token: str) -> tuple[int, tuple[str, str]]:
-    try:
-        raw = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        namespace, name = raw["after"]
-        return int(raw["rv"]), (str(namespace), str(name))
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.bad_request("continue key is not valid: use the token of the previous page unchanged") from error
-
-
 def _differs_in_status_only(before: JsonObject, after: JsonObject) -> bool:
     return "spec" in before and after.get("spec") is before["spec"] and after["metadata"] == before["metadata"]
-
-
-def _with_template_generation(raw: JsonObject, before: JsonObject | None) -> JsonObject:
-    """The metadata of a DaemonSet, whose templates are counted in an annotation."""
-    name = "deprecated.daemonset.template.generation"
-    metadata: JsonObject = raw["metadata"]
-    given = ((before or raw)["metadata"].get("annotations") or {}).get(name, "1")
-    generation = max(1, int(given)) if given.isdecimal() else 1
-    if before is not None and raw["spec"].get("template") != before["spec"].get("template"):
-        generation += 1
-    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), name: str(generation)}}
-
-
-def _generation_counts(kind: str, before: JsonObject, after: JsonObject, options: Options) -> bool:
-    if before.get("spec") != after.get("spec"):
-        return True
-    # A Deployment's annotations travel to its ReplicaSets, so upstream counts them; but not the revision, which its
-    # controller writes with the status.
-    if options.trusted:
-        return False
-    annotations = [item["metadata"].get("annotations") or {} for item in (before, after)]
-    return kind == "Deployment" and annotations[0] != annotations[1]
 
 
 def _selector_text(selector: JsonObject) -> str:
@@ -875,85 +607,3 @@ def _selector_text(selector: JsonObject) -> str:
         words = {"In": f"{item['key']} in ({values})", "NotIn": f"{item['key']} notin ({values})"}
         parts.append(words.get(item["operator"], ("!" if item["operator"] == "DoesNotExist" else "") + item["key"]))
     return ",".join(parts)
-
-
-def _job_causes(old: JsonObject, new: JsonObject) -> Iterator[Cause]:
-    """The fields of a Job that stay; an Indexed Job may change its completions together with its parallelism."""
-    completions = new.get("completions")
-    elastic = new.get("completionMode") == "Indexed" and completions is not None
-    if elastic and completions != old.get("completions") and completions != new.get("parallelism"):
-        why = f"Invalid value: {completions}: can only be modified in tandem with spec.parallelism"
-        yield Cause("FieldValueInvalid", "spec.completions", why)
-    fixed = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
-    for name in fixed if elastic else ("completions", *fixed):
-        if old.get(name) != new.get(name):
-            shown = json.dumps(new.get(name), separators=(",", ":"))
-            yield Cause("FieldValueInvalid", f"spec.{name}", f"Invalid value: {shown}: field is immutable")
-
-
-def _gate_causes(old: JsonObject, new: JsonObject) -> Iterator[Cause]:
-    had = {gate.get("name") for gate in old.get("schedulingGates") or ()}
-    for index, gate in enumerate(new.get("schedulingGates") or ()):
-        if gate.get("name") not in had:
-            why = f"Forbidden: only deletion is allowed, but found new scheduling gate '{gate.get('name')}'"
-            yield Cause("FieldValueForbidden", f"spec.schedulingGates[{index}].name", why)
-
-
-def _immutable_causes(kind: str, before: JsonObject, after: JsonObject) -> Iterator[Cause]:
-    old, new = before.get("spec") or {}, after.get("spec") or {}
-    if old is new and kind not in ("ConfigMap", "Secret"):
-        return
-    if kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet") and old.get("selector") != new.get("selector"):
-        shown = json.dumps(new.get("selector"), separators=(",", ":"))
-        yield Cause("FieldValueInvalid", "spec.selector", f"Invalid value: {shown}: field is immutable")
-    if kind == "Job":
-        yield from _job_causes(old, new)
-        yield from batch_validation.template_causes(before, after)
-    if kind in ("ConfigMap", "Secret") and before.get("immutable"):
-        for part in ("data", "binaryData", "immutable"):
-            if before.get(part) != after.get(part):
-                why = "Forbidden: field is immutable when `immutable` is set"
-                yield Cause("FieldValueForbidden", part, why)
-    if kind == "Pod":
-        yield from _gate_causes(old, new)
-    if kind == "Pod" and _frozen_pod_part(old) != _frozen_pod_part(new):
-        why = (
-            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
-            "negative)"
-        )
-        yield Cause("FieldValueForbidden", "spec", why)
-    addresses = {old.get("clusterIP"), new.get("clusterIP")} - {None, ""}
-    if kind == "Service" and len(addresses) > 1 and new.get("type") != "ExternalName":
-        message = f'Invalid value: "{new["clusterIP"]}": field is immutable'
-        yield Cause("FieldValueInvalid", "spec.clusterIPs[0]", message)
-
-
-_FREE_POD_PARTS = ("activeDeadlineSeconds", "schedulingGates", "tolerations")
-_POD_PARTS = ("ephemeralcontainers", "resize")
-
-
-def _with_pod_part(spec: JsonObject, sent: JsonObject, part: str) -> JsonObject:
-    """`spec` with what `sent` says of ephemeral containers, or of its containers' resources."""
-    if part == "ephemeralcontainers":
-        return {**spec, "ephemeralContainers": sent.get("ephemeralContainers", [])}
-    changed = dict(spec)
-    for key in ("containers", "initContainers"):
-        asked = {item.get("name"): item for item in sent.get(key) or ()}
-        for number, item in enumerate(spec.get(key) or ()):
-            if item["name"] in asked:
-                resized = {k: v for k, v in asked[item["name"]].items() if k in ("resources", "resizePolicy")}
-                changed[key] = [*changed[key][:number], {**item, **resized}, *changed[key][number + 1 :]]
-    return changed
-
-
-def _frozen_pod_part(spec: JsonObject) -> JsonObject:
-    frozen = {key: value for key, value in spec.items() if key not in _FREE_POD_PARTS}
-    for part in ("containers", "initContainers"):
-        if part in frozen:
-            frozen[part] = [{key: value for key, value in item.items() if key != "image"} for item in frozen[part]]
-    return frozen
-
-
-__all__ = ["Api", "DeleteOptions", "Filter", "LogQuery", "LogSource", "Options", "Page", "StatusError"]

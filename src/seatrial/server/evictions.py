@@ -8,7 +8,8 @@ from seatrial.control import disruption
 from seatrial.kube.objects import JsonObject, Pod, PodDisruptionBudget, parse_as, to_wire
 from seatrial.kube.patches import diff_merge
 from seatrial.server import errors
-from seatrial.server.api import Api, DeleteOptions, Filter
+from seatrial.server.api import Api
+from seatrial.server.requests import DeleteOptions, Filter
 
 
 def evict(api: Api, namespace: str, name: str, options: DeleteOptions) -> None:

@@ -25,11 +25,11 @@ import msgspec
 from seatrial.kube import protobuf, tables
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import api as semantics
 from seatrial.server import bodies, discovery, errors, evictions, measured, openapi_v2
-from seatrial.server.api import Api, DeleteOptions, Filter, LogQuery, Options
+from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
 from seatrial.server.pki import ADMIN_GROUP, Pki
+from seatrial.server.requests import APPLY_PATCH, DeleteOptions, Filter, LogQuery, Options
 from seatrial.server.store import StoreError
 from seatrial.server.watches import Watch, WatchEvent
 
@@ -553,7 +553,7 @@ class Handler:
     def _patch(self, request: Request, target: Target) -> Response:
         options = self._options(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip()
-        patch: Any = {} if kind == semantics.APPLY_PATCH else bodies.read_any(request.body)
+        patch: Any = {} if kind == APPLY_PATCH else bodies.read_any(request.body)
         done = self._api.patch(
             target.resource, target.namespace, target.name, patch, kind, options, subresource=target.subresource
         )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.server import autoscaling_v1, errors
-from seatrial.server.api import Api, Filter
+from seatrial.server.api import Api
+from seatrial.server.requests import Filter
 from seatrial.server.resources import storage_key
 from seatrial.server.store import Change
 

@@ -28,9 +28,10 @@ from seatrial.kube import schemas, selectors
 from seatrial.kube.objects import JsonObject, Object, Pod
 from seatrial.kube.schemas import Resource
 from seatrial.server import errors, http
-from seatrial.server.api import Api, Filter
+from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
 from seatrial.server.pki import Pki
+from seatrial.server.requests import Filter
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Object)

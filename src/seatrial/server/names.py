@@ -1,0 +1,45 @@
+"""Which names objects may have: RFC 1123 subdomains for most kinds, labels for some, path segments for roles."""
+
+from __future__ import annotations
+
+import re
+
+from seatrial.kube.objects import JsonObject
+from seatrial.kube.schemas import Resource
+from seatrial.server import errors
+from seatrial.server.errors import Cause
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_LABEL_NAMED = {"Namespace", "Service"}
+_FREELY_NAMED = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+
+
+def check(resource: Resource, metadata: JsonObject) -> None:
+    """Raises `StatusError` (422) for a name that this kind may not have."""
+    name = metadata.get("name", "")
+    if not name:
+        causes = [Cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required")]
+        raise errors.invalid(resource.kind, resource.group, "", causes)
+    if resource.kind in _FREELY_NAMED:
+        return
+    is_label = resource.kind in _LABEL_NAMED
+    pattern, rule, limit = (_LABEL, _LABEL_RULE, 63) if is_label else (_SUBDOMAIN, _SUBDOMAIN_RULE, 253)
+    if not pattern.fullmatch(name):
+        message = f'Invalid value: "{name}": {rule}'
+    elif len(name) > limit:
+        message = f'Invalid value: "{name}": must be no more than {limit} characters'
+    else:
+        return
+    cause = Cause("FieldValueInvalid", "metadata.name", message)
+    raise errors.invalid(resource.kind, resource.group, name, [cause])

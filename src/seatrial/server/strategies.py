@@ -1,0 +1,113 @@
+"""What the API does for single kinds when an object is written (the registry strategies of kube-apiserver):
+the state of a new object, what counts as a new generation, how long a deletion lets it live.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from seatrial.control import admission
+from seatrial.kube.objects import JsonObject
+from seatrial.kube.schemas import Resource
+from seatrial.server import addresses, priorities, storage
+from seatrial.server.requests import DeleteOptions, Options
+
+if TYPE_CHECKING:
+    from seatrial.server.api import Api
+
+DEFAULT_POD_GRACE_S = 30
+_GATED: JsonObject = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+    "lastProbeTime": None,
+}
+
+
+def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | None) -> JsonObject:
+    """Defaulting, then what the strategies of single kinds do."""
+    if resource.kind == "Pod" and before is None:
+        raw = priorities.resolve(api, raw)
+    raw = admission.admit(raw, version=api.version, now=api.now())
+    raw["metadata"] = {key: value for key, value in raw["metadata"].items() if value not in (None, {}, [], "")}
+    match resource.kind:
+        case "Namespace" if before is None:
+            spec = raw.get("spec") or {}
+            raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
+            raw["status"] = {"phase": "Active"}
+        case "Pod" if before is None:
+            raw["status"] = {"phase": "Pending", "qosClass": admission.qos_class(raw.get("spec", {}))}
+            if raw["spec"].get("schedulingGates"):
+                raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(api.now())}]
+        case "PriorityClass":
+            priorities.check(api, raw, new=before is None)
+        case "Job" if before is None:
+            admission.select_own_pods(raw)
+        case "DaemonSet":
+            raw["metadata"] = _with_template_generation(raw, before)
+        case "PersistentVolume" | "PersistentVolumeClaim" if before is None:
+            raw = storage.admit(api, resource.kind, raw)
+        case "Service":
+            raw = addresses.allocate(api.store, api.network, raw, before)
+        case "Secret" if raw.get("stringData"):
+            encoded = {key: base64.b64encode(text.encode()).decode() for key, text in raw["stringData"].items()}
+            raw["data"] = {**(raw.get("data") or {}), **encoded}
+    if resource.kind == "Secret":
+        raw.pop("stringData", None)
+        raw.setdefault("type", "Opaque")
+    if resource.kind == "Namespace":
+        labels = raw["metadata"].get("labels") or {}
+        name = raw["metadata"]["name"]
+        raw["metadata"] = {**raw["metadata"], "labels": {**labels, "kubernetes.io/metadata.name": name}}
+    return raw
+
+
+def _with_template_generation(raw: JsonObject, before: JsonObject | None) -> JsonObject:
+    """The metadata of a DaemonSet, whose templates are counted in an annotation."""
+    name = "deprecated.daemonset.template.generation"
+    metadata: JsonObject = raw["metadata"]
+    given = ((before or raw)["metadata"].get("annotations") or {}).get(name, "1")
+    generation = max(1, int(given)) if given.isdecimal() else 1
+    if before is not None and raw["spec"].get("template") != before["spec"].get("template"):
+        generation += 1
+    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), name: str(generation)}}
+
+
+def generation_counts(kind: str, before: JsonObject, after: JsonObject, options: Options) -> bool:
+    """Whether a write is one that `metadata.generation` counts."""
+    if before.get("spec") != after.get("spec"):
+        return True
+    # A Deployment's annotations travel to its ReplicaSets, so upstream counts them; but not the revision, which its
+    # controller writes with the status.
+    if options.trusted:
+        return False
+    annotations = [item["metadata"].get("annotations") or {} for item in (before, after)]
+    return kind == "Deployment" and annotations[0] != annotations[1]
+
+
+def grace_s(resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
+    """How long a deletion lets the object live: pods on a node have time to end, everything else goes at once."""
+    if resource.kind != "Pod":
+        return 0
+    spec, metadata = raw.get("spec", {}), raw["metadata"]
+    wanted_s = options.grace_period_s
+    if wanted_s is None:
+        wanted_s = spec.get("terminationGracePeriodSeconds")
+    if wanted_s is None:
+        wanted_s = DEFAULT_POD_GRACE_S
+    if wanted_s < 0:
+        wanted_s = 1
+    if not spec.get("nodeName") or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    if metadata.get("deletionTimestamp"):
+        # Grace can only be shortened once deletion has begun.
+        return min(int(wanted_s), metadata.get("deletionGracePeriodSeconds") or 0)
+    return int(wanted_s)
+
+
+def wire_time(moment: datetime) -> str:
+    """A `metav1.Time`: seconds, UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
