@@ -15,7 +15,14 @@ from seatrial.kube.objects import (
     storage,
     workloads,
 )
-from seatrial.kube.objects.access import CertificateSigningRequest, ClusterRole, ServiceAccount
+from seatrial.kube.objects.access import (
+    CertificateSigningRequest,
+    ClusterRole,
+    ClusterRoleBinding,
+    Role,
+    RoleBinding,
+    ServiceAccount,
+)
 from seatrial.kube.objects.autoscaling import HorizontalPodAutoscaler
 from seatrial.kube.objects.base import (
     JsonObject,
@@ -61,6 +68,7 @@ _ALL: tuple[type[Object], ...] = (
     CSIStorageCapacity,
     CertificateSigningRequest,
     ClusterRole,
+    ClusterRoleBinding,
     ConfigMap,
     ControllerRevision,
     CronJob,
@@ -83,6 +91,8 @@ _ALL: tuple[type[Object], ...] = (
     ReplicaSet,
     ReplicationController,
     ResourceQuota,
+    Role,
+    RoleBinding,
     Secret,
     Service,
     ServiceAccount,
@@ -107,6 +117,7 @@ __all__ = [
     "CSIStorageCapacity",
     "CertificateSigningRequest",
     "ClusterRole",
+    "ClusterRoleBinding",
     "ConfigMap",
     "Container",
     "ContainerStatus",
@@ -143,6 +154,8 @@ __all__ = [
     "ReplicaSet",
     "ReplicationController",
     "ResourceQuota",
+    "Role",
+    "RoleBinding",
     "Secret",
     "Service",
     "ServiceAccount",

@@ -1,4 +1,4 @@
-"""ServiceAccount, ClusterRole and CertificateSigningRequest: who may do what."""
+"""ServiceAccount, roles and their bindings, and CertificateSigningRequest: who may do what."""
 
 from __future__ import annotations
 
@@ -41,6 +41,42 @@ class ClusterRole(Object, frozen=True):
 
     aggregation_rule: AggregationRule | None = None
     rules: tuple[PolicyRule, ...] = ()
+
+
+class Role(Object, frozen=True):
+    api_version: ClassVar[str] = "rbac.authorization.k8s.io/v1"
+    kind: ClassVar[str] = "Role"
+
+    rules: tuple[PolicyRule, ...] = ()
+
+
+class RoleRef(Value, frozen=True):
+    api_group: str = ""
+    kind: str = ""
+    name: str = ""
+
+
+class Subject(Value, frozen=True):
+    api_group: str = ""
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+
+
+class RoleBinding(Object, frozen=True):
+    api_version: ClassVar[str] = "rbac.authorization.k8s.io/v1"
+    kind: ClassVar[str] = "RoleBinding"
+
+    role_ref: RoleRef = RoleRef()
+    subjects: tuple[Subject, ...] = ()
+
+
+class ClusterRoleBinding(Object, frozen=True):
+    api_version: ClassVar[str] = "rbac.authorization.k8s.io/v1"
+    kind: ClassVar[str] = "ClusterRoleBinding"
+
+    role_ref: RoleRef = RoleRef()
+    subjects: tuple[Subject, ...] = ()
 
 
 class CertificateSigningRequestSpec(Value, frozen=True):

@@ -16,7 +16,6 @@ _NAMES: Final = {
     "monitoring.coreos.com/v1": "PodMonitor PrometheusRule ServiceMonitor",
     "networking.k8s.io/v1": "Ingress IngressClass NetworkPolicy",
     "node.k8s.io/v1": "RuntimeClass",
-    "rbac.authorization.k8s.io/v1": "ClusterRoleBinding Role RoleBinding",
     "v1": "PodTemplate",
 }
 
