@@ -55,6 +55,26 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert given.losses == (NodeLoss("small-2", 600, 900.5),)
 
 
+def test_a_nodes_static_pods_are_the_manifests_of_a_directory(tmp_path: Path) -> None:
+    text = """[[simulate.node]]\ncount = 2\nmanifests = "static"\n"""
+    with pytest.raises(SettingsError, match=r"toml:3: manifests names a directory"):
+        read(tmp_path, text)
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / ".hidden").write_text("no manifest")
+    manifest = tmp_path / "static" / "etcd.yaml"
+    manifest.write_text(
+        "kind: Pod\napiVersion: v1\nmetadata: {name: etcd}\nspec: {containers: [{name: a, image: a}]}\n"
+    )
+    nodes = read(tmp_path, text).nodes
+    assert [(node.name, node.static_pods[0]["metadata"]["name"]) for node in nodes] == [
+        ("node-1", "etcd"),
+        ("node-2", "etcd"),
+    ]
+    manifest.write_text("kind: Service\napiVersion: v1\n")
+    with pytest.raises(SettingsError, match=r"etcd.yaml: couldn't parse as pod: it is v1 Service"):
+        read(tmp_path, text)
+
+
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, "") == settings.Settings()
 

@@ -29,6 +29,7 @@ from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
 from seatrial.control import CONTROLLERS, scheduler
 from seatrial.control.addons import ADDONS
 from seatrial.control.controller import Controller
+from seatrial.control.lifecycle import static
 from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.control.volumes import provisioner
 from seatrial.control.writes import Create
@@ -54,12 +55,15 @@ class AlreadyRunningError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeShape:
-    """A node as it is to be: what it offers ({"cpu": "2", "memory": "4Gi", "pods": "110"}), its labels and taints."""
+    """A node as it is to be: what it offers ({"cpu": "2", "memory": "4Gi", "pods": "110"}), its labels and taints, and
+    the manifests of its static pods.
+    """
 
     name: str
     capacity: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[JsonObject] = ()
+    static_pods: Sequence[JsonObject] = ()
 
 
 class Cluster:
@@ -67,7 +71,8 @@ class Cluster:
 
     `addresses` are the nodes' own, by name; real nodes need them. `load` is what simulated containers use, if not what
     `behaves` says. With a `seed` uids and generated names repeat from run to run. `version` is the Kubernetes version
-    whose schemas are served and whose behaviour is followed.
+    whose schemas are served and whose behaviour is followed. `manifests` holds a directory for each node with those of
+    its static pods.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class Cluster:
         capacity: Mapping[str, str] | None = None,
         logs: LogSource | None = None,
         volumes: str = "/var/lib/seatrial/volumes",
+        manifests: Path | None = None,
         port: int = 6443,
         service_cidr: str = "10.96.0.0/16",
     ) -> None:
@@ -106,6 +112,7 @@ class Cluster:
         self.objects = Objects(self.api)
         self.metrics.follow(self.objects, SimulatedSource(self.objects, clock, load or load_of(behaves)))
         self._volumes = volumes
+        self._version = version
         minor = int(version.partition(".")[2])
         managed = [controller for controller in controllers if controller is not scheduler.CONTROLLER]
         self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
@@ -134,9 +141,12 @@ class Cluster:
                 capacity=shape.capacity or capacity,
                 address=address,
                 renews=runtimes is not None,
-                minor=minor,
+                version=version,
+                manifests=manifests / name if manifests is not None else None,
             )
             self.agents.append(agent)
+            if shape.static_pods:
+                self.set_static_pods(name, shape.static_pods)
 
     def start(self) -> None:
         """Register the nodes, adopt the pods that run there, look at every object once."""
@@ -161,12 +171,20 @@ class Cluster:
 
     def fail_node(self, name: str) -> None:
         """The node is cut off: nothing is heard of it, nothing reaches it; its pods' processes go on."""
-        self._agent(name).fall_silent()
+        self.agent(name).fall_silent()
 
     def restore_node(self, name: str) -> None:
-        self._agent(name).come_back()
+        self.agent(name).come_back()
 
-    def _agent(self, name: str) -> NodeAgent:
+    def set_static_pods(self, node: str, manifests: Sequence[JsonObject]) -> None:
+        """These are the manifests in the node's directory from now on. Raises `ManifestError`, `LookupError`."""
+        pods = [
+            static.read(raw, source=str(number), node=node, version=self._version)
+            for number, raw in enumerate(manifests)
+        ]
+        self.agent(node).static_pods.want(pods)
+
+    def agent(self, name: str) -> NodeAgent:
         found = next((agent for agent in self.agents if agent.name == name), None)
         if found is None:
             raise LookupError(f"no node {name}; there are {', '.join(agent.name for agent in self.agents) or 'none'}")
@@ -271,6 +289,7 @@ async def serve(
                 capacity=capacity,
                 logs=logs,
                 volumes=str(state / "volumes"),
+                manifests=state / "manifests" if runtimes is not None else None,
                 port=port,
                 service_cidr=service_cidr,
             )

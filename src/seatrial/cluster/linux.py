@@ -17,6 +17,7 @@ from seatrial.cluster.cluster import Cluster
 from seatrial.cluster.metrics import CountedSource, Counters
 from seatrial.cluster.objects import Component
 from seatrial.control import reach
+from seatrial.control.lifecycle.static import CONFIG_MIRROR
 from seatrial.control.sandbox import ImageConfig
 from seatrial.control.volumes import provisioner
 from seatrial.kube.objects import EndpointSlice, JsonObject, PersistentVolume, Service
@@ -136,7 +137,9 @@ class LinuxMachine:
         )
         for runtime in self.runtimes:
             if runtime.node_name == pod.get("spec", {}).get("nodeName"):
-                found = runtime.read_log(pod["metadata"]["uid"], query.container, options, previous=query.previous)
+                meta = pod["metadata"]
+                uid = meta.get("annotations", {}).get(CONFIG_MIRROR) or meta["uid"]
+                found = runtime.read_log(uid, query.container, options, previous=query.previous)
                 if found is not None:
                     return found
         which = "previous terminated " if query.previous else ""

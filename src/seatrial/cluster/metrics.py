@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from seatrial.cluster.objects import Objects
+from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.kube.objects import Container, LabelSelector, Object, ObjectMeta, Pod
 from seatrial.kube.objects.autoscaling import (
     ContainerMetrics,
@@ -126,7 +127,7 @@ class CountedSource:
             window = RESOLUTION
             for name, since in started.items():
                 container_id = _id_of(pod, name)
-                counters = self._read(pod.metadata.uid, container_id)
+                counters = self._read(uid_on_node(pod), container_id)
                 if counters is None:
                     continue
                 self._last[container_id] = (at, counters)

@@ -20,9 +20,12 @@ from typing import Any, Final
 from seatrial.cluster.behaviours import Rule
 from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.simulated import Behaviour
+from seatrial.control.lifecycle import static
 from seatrial.control.lifecycle.facts import Problem
 from seatrial.kube import selectors
+from seatrial.kube.objects import JsonObject
 from seatrial.kube.quantities import Quantity
+from seatrial.node import manifests
 
 FILE: Final = "seatrial.toml"
 _NAMED: Final = {
@@ -119,7 +122,9 @@ class _Reader:
 
     def _shapes(self, place: _Place, table: Mapping[str, Any]) -> list[NodeShape]:
         given = self._checked(
-            place, table, {"name": str, "count": int, "capacity": dict, "labels": dict, "taints": list}
+            place,
+            table,
+            {"name": str, "count": int, "capacity": dict, "labels": dict, "taints": list, "manifests": str},
         )
         name, count = given.get("name", "node"), given.get("count")
         capacity = {"cpu": "4", "memory": "8Gi", "pods": "110", **given.get("capacity", {})}
@@ -131,10 +136,28 @@ class _Reader:
                 raise self._error(at, f'capacity.{resource} is no quantity: {error}; try "4" or "8Gi"') from error
         capacity = {resource: str(amount) for resource, amount in capacity.items()}
         labels = {key: str(value) for key, value in given.get("labels", {}).items()}
-        shape = NodeShape(name, capacity, labels, tuple(given.get("taints", ())))
+        static_pods = self._manifests((*place, "manifests"), given.get("manifests"))
+        shape = NodeShape(name, capacity, labels, tuple(given.get("taints", ())), static_pods)
         if count is None:
             return [shape]
         return [replace(shape, name=f"{name}-{number}") for number in range(1, count + 1)]
+
+    def _manifests(self, place: _Place, directory: str | None) -> tuple[JsonObject, ...]:
+        """The static pods' manifests in a directory beside the file."""
+        if directory is None:
+            return ()
+        path = self._path.parent / directory
+        if not path.is_dir():
+            raise self._error(place, f"manifests names a directory beside this file; there is no {path}")
+        found = []
+        for file in manifests.files(path):
+            try:
+                raw = manifests.load(file)
+                static.read(raw, source=str(file), node="node")
+            except static.ManifestError as error:
+                raise self._error(place, f"{file}: {error}") from error
+            found.append(raw)
+        return tuple(found)
 
     def _rule(self, place: _Place, table: Mapping[str, Any]) -> Rule:
         hints = typing.get_type_hints(Behaviour)

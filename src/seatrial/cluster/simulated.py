@@ -6,7 +6,7 @@ default a container starts after a second, is ready at once and runs until it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -34,6 +34,7 @@ from seatrial.control.lifecycle.facts import (
     StopReason,
     StopSandbox,
 )
+from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.kube.objects import Container, Job, Pod
 from seatrial.node.runtime import Clock
 
@@ -136,11 +137,14 @@ class SimulatedRuntime:
         self._last_address = 1
 
     def facts(self, pod: Pod) -> PodFacts:
-        known = self._pods.get(pod.metadata.uid)
+        known = self._pods.get(uid_on_node(pod))
         return known.facts if known is not None else PodFacts()
 
-    def forget(self, pod: Pod) -> None:
-        self._pods.pop(pod.metadata.uid, None)
+    def uids(self) -> Sequence[str]:
+        return tuple(self._pods)
+
+    def forget(self, uid: str) -> None:
+        self._pods.pop(uid, None)
 
     def usage(self, pod: Pod) -> dict[str, dict[str, float]]:
         """What each running container of `pod` uses and shows now: amounts by metric by container."""
@@ -154,7 +158,7 @@ class SimulatedRuntime:
         return found
 
     def perform(self, pod: Pod, action: Action) -> None:
-        self._pods.setdefault(pod.metadata.uid, _Pod())
+        self._pods.setdefault(uid_on_node(pod), _Pod())
         match action:
             case CreateSandbox():
                 self._after(pod, SANDBOX_S, self._create_sandbox)
@@ -211,14 +215,14 @@ class SimulatedRuntime:
 
     def _after(self, pod: Pod, delay_s: float, then: Callable[[Pod], None]) -> None:
         def call() -> None:
-            if pod.metadata.uid in self._pods:
+            if uid_on_node(pod) in self._pods:
                 then(pod)
 
         self._clock.call_at(self._clock.now() + timedelta(seconds=delay_s), call)
 
     def _change(self, pod: Pod, facts: PodFacts) -> None:
-        self._pods[pod.metadata.uid].facts = facts
-        self.on_change(pod.metadata.uid)
+        self._pods[uid_on_node(pod)].facts = facts
+        self.on_change(uid_on_node(pod))
 
     def _create_sandbox(self, pod: Pod) -> None:
         facts = self.facts(pod)
@@ -241,7 +245,7 @@ class SimulatedRuntime:
             name=name,
             attempt=attempt,
             phase=ContainerPhase.RUNNING,
-            id=f"simulated://{pod.metadata.uid}/{name}/{attempt}",
+            id=f"simulated://{uid_on_node(pod)}/{name}/{attempt}",
             image=container.image,
             image_id=container.image,
             started_at=now,
@@ -280,7 +284,7 @@ class SimulatedRuntime:
         facts, behaviour = self.facts(pod), self._behaviour(pod, name)
         if not any((f.name, f.attempt) == (name, attempt) and f.finished_at is None for f in facts.containers):
             return
-        self._pods[pod.metadata.uid].stopped_for.setdefault((name, attempt), action.reason)
+        self._pods[uid_on_node(pod)].stopped_for.setdefault((name, attempt), action.reason)
         stop = facts.stops.get(name, Stop(now))
         kill_at = now + timedelta(seconds=action.grace_s)
         kill_at = kill_at if stop.kill_at is None else min(kill_at, stop.kill_at)
@@ -296,7 +300,7 @@ class SimulatedRuntime:
 
     def _exit(self, pod: Pod, name: str, attempt: int, code: int, reason: str) -> None:
         facts = self.facts(pod)
-        stopped_for = self._pods[pod.metadata.uid].stopped_for.pop((name, attempt), None)
+        stopped_for = self._pods[uid_on_node(pod)].stopped_for.pop((name, attempt), None)
         ended = tuple(
             replace(
                 f,

@@ -17,6 +17,7 @@ from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.quantities import Quantity
 
+_MIRROR: Final = "kubernetes.io/config.mirror"
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _CRITICAL: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _VOLUME_DEFAULTS: Final[dict[str, JsonObject]] = {
@@ -123,8 +124,9 @@ def _pod(pod: JsonObject, minor: int) -> None:
             for port in _items(container, "ports"):
                 _fill(port, "hostPort", port.get("containerPort"))
     spec.setdefault("enableServiceLinks", True)
-    _fill(spec, "serviceAccountName", "default")
-    spec["serviceAccount"] = spec["serviceAccountName"]
+    if not _is_mirror(pod):  # a static pod has no account
+        _fill(spec, "serviceAccountName", "default")
+        spec["serviceAccount"] = spec["serviceAccountName"]
     _priority(spec)
     _tolerations(spec)
     status = _part(pod, "status")
@@ -134,6 +136,10 @@ def _pod(pod: JsonObject, minor: int) -> None:
         for container_status in _items(status, name):
             for field, value in _CONTAINER_STATUS.items():
                 container_status.setdefault(field, {} if value == {} else value)
+
+
+def _is_mirror(pod: JsonObject) -> bool:
+    return _MIRROR in ((pod.get("metadata") or {}).get("annotations") or {})
 
 
 def _priority(spec: JsonObject) -> None:

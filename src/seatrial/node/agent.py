@@ -12,11 +12,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
-from seatrial.control.controller import NEWEST_MINOR
-from seatrial.control.lifecycle import resize, sync
+from seatrial.control.lifecycle import resize, static, sync
 from seatrial.control.lifecycle.facts import (
     Action,
     CreateSandbox,
@@ -35,11 +35,14 @@ from seatrial.control.lifecycle.facts import (
     StopSandbox,
 )
 from seatrial.control.writes import ConflictError, Delete, RecordEvent, RefusedError, UpdateStatus
+from seatrial.kube import schemas
 from seatrial.kube.objects import Node, Pod
 from seatrial.kube.quantities import Quantity
 from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.heartbeat import Heartbeat
+from seatrial.node.manifests import ManifestDirectory
 from seatrial.node.runtime import Clock, PodRuntime, Timer
+from seatrial.node.static import StaticPods
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,8 @@ class _Watched:
 class NodeAgent:
     """`capacity` is what the node offers, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}.
 
-    `renews` False is for simulated nodes: see `heartbeat`. `minor` is the Kubernetes version 1.x to behave as.
+    `renews` False is for simulated nodes: see `heartbeat`. `version` is the Kubernetes version to behave as;
+    `manifests` the directory of the node's static pods, if it has one.
     """
 
     def __init__(
@@ -75,10 +79,11 @@ class NodeAgent:
         capacity: Mapping[str, str] | None = None,
         address: str = "",
         renews: bool = True,
-        minor: int = NEWEST_MINOR,
+        version: str = schemas.NEWEST,
+        manifests: Path | None = None,
     ) -> None:
         self.name = name
-        self._minor = minor
+        self._minor = int(version.partition(".")[2])
         self._cluster = cluster
         self._runtime = runtime
         self._clock = clock
@@ -91,6 +96,14 @@ class NodeAgent:
             renews=renews,
         )
         self._pods: dict[str, _Watched] = {}
+        self.static_pods = StaticPods(name, cluster, clock, self._follow)
+        self._manifests = (
+            ManifestDirectory(
+                manifests, name, clock, want=self.static_pods.want, report=self._report_manifest, version=version
+            )
+            if manifests is not None
+            else None
+        )
         self._lost = False
         self._stop_watching: Callable[[], None] = lambda: None
 
@@ -100,8 +113,13 @@ class NodeAgent:
         self._heartbeat.start()
         self._stop_watching = self._cluster.subscribe(self._on_change)
         for pod in self._cluster.all(Pod):
-            if pod.spec.node_name == self.name:
+            if pod.spec.node_name == self.name and not static.is_mirror(pod):
                 self._follow(pod)
+        if self._manifests is not None:
+            self._manifests.start()
+        self.static_pods.start()
+        for uid in set(self._runtime.uids()) - self._pods.keys():  # gone while no process of this node ran
+            self._runtime.forget(uid)
 
     def stop(self) -> None:
         """Look at nothing any more; containers keep running."""
@@ -119,10 +137,13 @@ class NodeAgent:
         """Report again, finish what was deleted meanwhile, go on with the rest."""
         self._lost = False
         for uid, watched in tuple(self._pods.items()):
+            if static.is_static(watched.pod):
+                self._wake(uid)
+                continue
             pod = self._cluster.get(Pod, watched.pod.metadata.namespace, watched.pod.metadata.name)
             if pod is None or pod.metadata.uid != uid:
                 del self._pods[uid]
-                self._runtime.forget(watched.pod)
+                self._runtime.forget(uid)
         self.start()
 
     def evict(self, pod: Pod, eviction: Eviction) -> None:
@@ -135,6 +156,9 @@ class NodeAgent:
 
     def _pause(self) -> None:
         self._stop_watching()
+        self.static_pods.pause()
+        if self._manifests is not None:
+            self._manifests.stop()
         for watched in self._pods.values():
             if watched.timer is not None:
                 watched.timer.cancel()
@@ -143,14 +167,18 @@ class NodeAgent:
     def _on_change(self, change: Change) -> None:
         before, after = change.before, change.after
         self._heartbeat.on_change(change)
-        if isinstance(after, Pod) and after.spec.node_name == self.name:
+        self.static_pods.on_change(change)
+        if isinstance(after, Pod) and after.spec.node_name == self.name and not static.is_mirror(after):
             self._follow(after)
         elif after is None and isinstance(before, Pod) and before.metadata.uid in self._pods:
-            watched = self._pods.pop(before.metadata.uid)
-            if watched.timer is not None:
-                watched.timer.cancel()
-            self._runtime.forget(watched.pod)
-            self._wake_deferred()
+            self._drop(before.metadata.uid)
+
+    def _drop(self, uid: str) -> None:
+        watched = self._pods.pop(uid)
+        if watched.timer is not None:
+            watched.timer.cancel()
+        self._runtime.forget(uid)
+        self._wake_deferred()
 
     def _wake_deferred(self) -> None:
         """There may be room now for resizes that had to wait."""
@@ -180,7 +208,11 @@ class NodeAgent:
         now = self._clock.now()
         pod, facts = watched.pod, self._facts(watched)
         decision = sync(pod, facts, now, minor=self._minor)
-        if decision.status != pod.status:
+        if decision.status != pod.status and static.is_static(pod):
+            watched.pod = msgspec.structs.replace(pod, status=decision.status)
+            self.static_pods.report(watched.pod)
+            self._wake(uid)
+        elif decision.status != pod.status:
             try:
                 self._cluster.apply(UpdateStatus(pod, msgspec.structs.replace(pod, status=decision.status)))
             except ConflictError:
@@ -223,10 +255,18 @@ class NodeAgent:
         if event in watched.told:
             return
         watched.told.add(event)
+        self._tell(RecordEvent(watched.pod, event.type, event.reason, event.message))
+
+    def _tell(self, event: RecordEvent) -> None:
         try:
-            self._cluster.apply(RecordEvent(watched.pod, event.type, event.reason, event.message))
+            self._cluster.apply(event)
         except (ConflictError, RefusedError) as error:
             logger.warning("event: %s", error)
+
+    def _report_manifest(self, message: str) -> None:
+        node = self._cluster.get(Node, "", self.name)
+        if node is not None:
+            self._tell(RecordEvent(node, "Warning", "FailedValidation", message))
 
     def _perform(
         self, watched: _Watched, allocated: Pod, actions: tuple[Action, ...], facts: PodFacts, now: datetime
@@ -241,7 +281,10 @@ class NodeAgent:
             if asked_at is not None and now < asked_at + RETRY and not isinstance(action, RemoveFromApi):
                 continue
             watched.asked[action] = now
-            if isinstance(action, RemoveFromApi):
+            if isinstance(action, RemoveFromApi) and static.is_static(watched.pod):
+                self._drop(watched.pod.metadata.uid)
+                self.static_pods.ended(watched.pod.metadata.uid)
+            elif isinstance(action, RemoveFromApi):
                 try:
                     self._cluster.apply(Delete(watched.pod, grace_period_s=0))
                 except ConflictError:

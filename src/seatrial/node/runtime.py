@@ -7,7 +7,7 @@ an exception; asking twice for an action that is under way is harmless. All call
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -42,5 +42,8 @@ class PodRuntime(Protocol):
     def perform(self, pod: Pod, action: Action) -> None:
         """Start the action; its outcome appears in `facts` later. `RemoveFromApi` never gets here."""
 
-    def forget(self, pod: Pod) -> None:
+    def uids(self) -> Sequence[str]:
+        """The pods of which something is known."""
+
+    def forget(self, uid: str) -> None:
         """The pod is gone from the API: drop what is known, and stop and remove what may still be there."""

@@ -222,6 +222,11 @@ class Cluster:
     def restore_node(self, name: str) -> None:
         self._call(lambda: self._virtual.cluster.restore_node(name))
 
+    def static_pods(self, node: str, manifests: str | Path | JsonObject | Iterable[JsonObject]) -> None:
+        """These, and no others, are the manifests of a node's static pods from now on. Raises `ManifestError`."""
+        objects = list(_read(manifests))
+        self._call(lambda: self._virtual.cluster.set_static_pods(node, objects))
+
     def crash(self, pod: str, namespace: str = "default", *, container: str = "", exit_code: int = 1) -> None:
         """End a running container of a pod as if by itself. Raises `LookupError` if none runs."""
 

@@ -182,8 +182,11 @@ class LinuxRuntime:
             case RemoveFromApi():
                 raise AssertionError("RemoveFromApi is the agent's, not the runtime's")
 
-    def forget(self, pod: Pod) -> None:
-        state = self._pods.get(pod.metadata.uid)
+    def uids(self) -> Sequence[str]:
+        return tuple(self._pods)
+
+    def forget(self, uid: str) -> None:
+        state = self._pods.get(uid)
         if state is not None:
             self._start((state.uid, "remove"), self._remove(state, forget=True))
 
