@@ -30,6 +30,7 @@ from seatrial.kube.objects import (
     ReplicationController,
     Service,
     StatefulSet,
+    VolumeAttachment,
 )
 
 POD_TEMPLATE_HASH = "pod-template-hash"
@@ -82,6 +83,9 @@ def storage(obj: Object) -> tuple[tuple[str, str, str], ...]:
         claim = obj.spec.claim_ref
         own = (obj.kind, "", meta.name)
         return (own,) if claim is None else (own, (PersistentVolumeClaim.kind, claim.namespace, claim.name))
+    if isinstance(obj, VolumeAttachment):
+        name = obj.spec.source.persistent_volume_name
+        return ((PersistentVolume.kind, "", name),) if name else ()
     return ()
 
 

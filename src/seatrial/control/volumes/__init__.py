@@ -1,19 +1,17 @@
-"""PersistentVolumes and the claims on them: binding, provisioning, protection, generic ephemeral volumes.
-
-Nothing here attaches: directories of a node need no VolumeAttachment, and no other kind of volume is made here.
-"""
+"""PersistentVolumes and the claims on them: binding, provisioning, attaching, protection, generic ephemeral volumes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from seatrial.control.volumes import binder, ephemeral, protection, provisioner
+from seatrial.control.volumes import attachment, binder, ephemeral, protection, provisioner
 
 CONTROLLERS: Final = (
     *binder.CONTROLLERS,
     *provisioner.CONTROLLERS,
     *protection.CONTROLLERS,
     ephemeral.CONTROLLER,
+    attachment.CONTROLLER,
 )
 
 __all__ = ["CONTROLLERS"]
