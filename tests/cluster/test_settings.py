@@ -12,6 +12,7 @@ from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.settings import NodeLoss, SettingsError
 from seatrial.cluster.simulation import plan
 from seatrial.cluster.virtual import VirtualCluster
+from seatrial.control.addons.csi import Driver
 
 GOOD = """
 [simulate]
@@ -33,6 +34,12 @@ metrics = { cpu = [[0, 0.1], [60, 0.9]], memory = 1e6 }
 node = "small-2"
 at_s = 600
 for_s = 900.5
+
+[[simulate.driver]]
+name = "disk.example.com"
+attach_s = 20
+mount_error = "no such device"
+volumes_per_node = 3
 """
 
 
@@ -53,6 +60,9 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert (rule.labels, rule.behaviour.ready_after_s) == ("app=web", 20)
     assert [rule.behaviour.amount("cpu", at_s) for at_s in (0, 59, 60)] == [0.1, 0.1, 0.9]
     assert given.losses == (NodeLoss("small-2", 600, 900.5),)
+    (driver,) = given.drivers
+    assert driver == Driver("disk.example.com", attach_s=20, mount_error="no such device", volumes_per_node=3)
+    assert Driver.of(driver.installed()) == driver, "the annotations of its CSIDriver say the same"
 
 
 def test_a_nodes_static_pods_are_the_manifests_of_a_directory(tmp_path: Path) -> None:
@@ -95,6 +105,9 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ('[[simulate.node]]\nname = "a"\n[[simulate.node]]\nname = "a"', 1, "two nodes have one name"),
         ('[[simulate.loss]]\nnode = "node-1"', 1, "at_s is missing"),
         ('[simulate]\nnodes = 2\n[[simulate.loss]]\nat_s = 1\nnode = "node-3"', 5, "there is no node node-3"),
+        ("[[simulate.driver]]\nattach_s = 3", 1, "name is missing"),
+        ('[[simulate.driver]]\nname = "d"\nattach_s = inf', 3, "not negative"),
+        ('[[simulate.driver]]\nname = "d"\nattach = 3', 3, "did you mean attach_s?"),
         ("[simulate]\npods = 3", 2, "pods is a list"),
         ("simulate = 3", 1, "[simulate] is a table"),
         ("[simulate", 1, "not TOML"),

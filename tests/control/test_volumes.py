@@ -5,7 +5,7 @@ Phases, annotations and events are those that a kube-controller-manager 1.37 gav
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from seatrial.control import garbage
 from seatrial.control.volumes import CONTROLLERS, matching, mounting, provisioner
-from seatrial.kube.objects import Key, PersistentVolume, PersistentVolumeClaim, Pod
+from seatrial.kube.objects import Key, Object, PersistentVolume, PersistentVolumeClaim, Pod
 from tests.control.harness import Harness
 
+T = TypeVar("T", bound=Object)
 NOBODY = "no persistent volumes available for this claim and no storage class is set"
 
 
@@ -349,26 +350,24 @@ def test_a_node_mounts_only_what_is_bound_to_the_very_claim() -> None:
     cluster.live(15)
     assert mounted(cluster, "p") == "v"
     cluster.remove("PersistentVolumeClaim", "c")
+    assert mounted(cluster, "p") == "v", "the protection holds it"
+    claim = cluster.get(PersistentVolumeClaim, "c")
+    cluster.objects[claim.key] = replace(claim, metadata=replace(claim.metadata, finalizers=()))
     assert mounted(cluster, "p") == "error processing PVC default/c: PVC is being deleted"
 
 
 def mounted(cluster: Storage, pod: str) -> str:
     found = cluster.get(Pod, pod)
 
-    def claim(namespace: str, name: str) -> PersistentVolumeClaim | None:
-        there = cluster.objects.get(Key("PersistentVolumeClaim", namespace, name))
-        return there if isinstance(there, PersistentVolumeClaim) else None
+    class Objects:
+        def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+            there = cluster.objects.get(Key(kind.kind, namespace, name))
+            return there if isinstance(there, kind) else None
 
     try:
-        volume = mounting.volume_of(
-            found,
-            found.spec.volumes[0],
-            claim=claim,
-            persistent_volume=lambda name: cluster.get(PersistentVolume, name, ""),
-        )
+        return mounting.volume_of(found, found.spec.volumes[0], Objects()).metadata.name
     except mounting.NotMountableError as error:
         return str(error)
-    return "" if volume is None else volume.metadata.name
 
 
 SIZES = st.sampled_from(["1Gi", "2Gi", "3Gi"])

@@ -62,6 +62,7 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
             version=arguments.kubernetes,
             seed=given.seed if arguments.seed is None else arguments.seed,
             behaves=behaviours.by_rules(given.rules),
+            drivers=given.drivers,
             clock=lambda store: resumed(store, given.start),
             machinery=lambda cluster: passing(cluster, given.losses),
             port=port,

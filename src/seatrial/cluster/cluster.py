@@ -27,14 +27,14 @@ from seatrial.cluster.objects import Component, Objects
 from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
 from seatrial.control import CONTROLLERS, scheduler
-from seatrial.control.addons import ADDONS
+from seatrial.control.addons import ADDONS, csi
 from seatrial.control.controller import Controller
 from seatrial.control.lifecycle import static
 from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.control.volumes import provisioner
-from seatrial.control.writes import Create
+from seatrial.control.writes import Create, Update
 from seatrial.kube import schemas
-from seatrial.kube.objects import JsonObject, StorageClass
+from seatrial.kube.objects import CSIDriver, JsonObject, StorageClass
 from seatrial.node.agent import NodeAgent
 from seatrial.node.heartbeat import default_labels
 from seatrial.node.runtime import Clock, PodRuntime
@@ -70,9 +70,9 @@ class Cluster:
     """`runtimes` makes a node's runtime from its name; None simulates every node with `behaves`.
 
     `addresses` are the nodes' own, by name; real nodes need them. `load` is what simulated containers use, if not what
-    `behaves` says. With a `seed` uids and generated names repeat from run to run. `version` is the Kubernetes version
-    whose schemas are served and whose behaviour is followed. `manifests` holds a directory for each node with those of
-    its static pods.
+    `behaves` says. `drivers` are CSI drivers that stand-ins play on simulated nodes. With a `seed` uids and generated
+    names repeat from run to run. `version` is the Kubernetes version whose schemas are served and whose behaviour is
+    followed. `manifests` holds a directory for each node with those of its static pods.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Cluster:
         logs: LogSource | None = None,
         volumes: str = "/var/lib/seatrial/volumes",
         manifests: Path | None = None,
+        drivers: Sequence[csi.Driver] = (),
         port: int = 6443,
         service_cidr: str = "10.96.0.0/16",
     ) -> None:
@@ -113,6 +114,7 @@ class Cluster:
         self.metrics.follow(self.objects, SimulatedSource(self.objects, clock, load or load_of(behaves)))
         self._volumes = volumes
         self._version = version
+        self._drivers = tuple(drivers)
         minor = int(version.partition(".")[2])
         managed = [controller for controller in controllers if controller is not scheduler.CONTROLLER]
         self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
@@ -130,7 +132,9 @@ class Cluster:
             runtime = (
                 runtimes(name, component)
                 if runtimes is not None
-                else SimulatedRuntime(clock, subnet=_pod_subnet(number), host_ip=address, behaves=behaves)
+                else SimulatedRuntime(
+                    clock, component, name=name, subnet=_pod_subnet(number), host_ip=address, behaves=behaves
+                )
             )
             self.runtimes[name] = runtime
             agent = NodeAgent(
@@ -153,6 +157,8 @@ class Cluster:
         standard = provisioner.storage_class(self._volumes)
         if self.objects.get(StorageClass, "", standard.metadata.name) is None:
             Component(self.objects, provisioner.PROVISIONER).apply(Create(standard))
+        for driver in self._drivers:
+            self.install(driver)
         self._expiry.start()
         for shape, agent in zip(self._shapes, self.agents, strict=True):
             self._prepare(shape)
@@ -160,6 +166,15 @@ class Cluster:
         self.loop.start()
         if self._scheduling is not None:
             self._scheduling.start()
+
+    def install(self, driver: csi.Driver) -> None:
+        """A CSI driver that its stand-in plays, from now on as `driver` says."""
+        there = self.objects.get(CSIDriver, "", driver.name)
+        after, component = driver.installed(there), Component(self.objects, "seatrial")
+        if there is None:
+            component.apply(Create(after))
+        elif after != there:
+            component.apply(Update(there, after))
 
     def _prepare(self, shape: NodeShape) -> None:
         """A node that has a shape of its own exists before its agent does."""
@@ -253,6 +268,7 @@ async def serve(
     version: str = schemas.NEWEST,
     seed: int | None = None,
     behaves: Behaves = usual,
+    drivers: Sequence[csi.Driver] = (),
     clock: Callable[[Store], Clock] = lambda _: RealClock(),
     runtimes: Callable[[str, Component], PodRuntime] | None = None,
     machinery: Callable[[Cluster], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
@@ -282,6 +298,7 @@ async def serve(
                 version=version,
                 seed=seed,
                 behaves=behaves,
+                drivers=drivers,
                 controllers=(*controllers, root_ca_publisher(pki.ca.read_text())),
                 clock=clock(store),
                 runtimes=runtimes,

@@ -1,12 +1,13 @@
 """The `[simulate]` tables of a `seatrial.toml`: what a simulated cluster is made of and what befalls it.
 
-Keys are the names of the Python values they become (`NodeShape`, `Behaviour`, `NodeLoss`), so there is one vocabulary.
-Whatever is wrong is a `SettingsError` that names file, line and key, and says what would be right.
+Keys are the names of the Python values they become (`NodeShape`, `Behaviour`, `NodeLoss`, `Driver`), so there is one
+vocabulary. Whatever is wrong is a `SettingsError` that names file, line and key, and says what would be right.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 import types
@@ -21,6 +22,7 @@ from seatrial.cluster.behaviours import Rule
 from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.simulated import Behaviour
 from seatrial.control.lifecycle import static
+from seatrial.control.addons.csi import Driver
 from seatrial.control.lifecycle.facts import Problem
 from seatrial.kube import selectors
 from seatrial.kube.objects import JsonObject
@@ -63,6 +65,7 @@ class Settings:
     nodes: tuple[NodeShape, ...] = ()
     rules: tuple[Rule, ...] = ()
     losses: tuple[NodeLoss, ...] = ()
+    drivers: tuple[Driver, ...] = ()
 
 
 def find(paths: Sequence[str | Path]) -> Path | None:
@@ -97,7 +100,9 @@ class _Reader:
         if not isinstance(table, dict):
             raise self._error(place, f"[simulate] is {_NAMED[dict]}")
         given = self._checked(
-            place, table, {"seed": int, "start": datetime, "nodes": int, "node": list, "pods": list, "loss": list}
+            place,
+            table,
+            {"seed": int, "start": datetime, "nodes": int, "node": list, "pods": list, "loss": list, "driver": list},
         )
         count = given.get("nodes", 0)
         if not 0 <= count <= 5000:
@@ -118,6 +123,7 @@ class _Reader:
             nodes=tuple(shapes),
             rules=tuple(self._rule(at, each) for at, each in self._tables(place, given, "pods")),
             losses=tuple(self._loss(at, each, names) for at, each in self._tables(place, given, "loss")),
+            drivers=tuple(self._driver(at, each) for at, each in self._tables(place, given, "driver")),
         )
 
     def _shapes(self, place: _Place, table: Mapping[str, Any]) -> list[NodeShape]:
@@ -173,9 +179,7 @@ class _Reader:
             given["problem"] = Problem(texts.get("reason", "CreateContainerError"), texts.get("message", ""))
         if "metrics" in given:
             given["metrics"] = {name: self._series(place, name, steps) for name, steps in given["metrics"].items()}
-        for key, value in given.items():
-            if key.endswith("_s") and value < 0:
-                raise self._error((*place, key), f"{key} is a number of seconds, not negative")
+        self._check_numbers(place, given)
         return Rule(Behaviour(**given), **which)
 
     def _series(self, place: _Place, name: str, steps: Any) -> tuple[tuple[float, float], ...]:
@@ -194,6 +198,21 @@ class _Reader:
         if names and given["node"] not in names:
             raise self._error((*place, "node"), f"there is no node {given['node']}{_hint(given['node'], names)}")
         return NodeLoss(**given)
+
+    def _driver(self, place: _Place, table: Mapping[str, Any]) -> Driver:
+        hints = typing.get_type_hints(Driver)
+        given = self._checked(place, table, {field.name: _plain(hints[field.name]) for field in fields(Driver)})
+        if "name" not in given:
+            raise self._error(place, 'name is missing; a driver is: name = "ebs.csi.aws.com", attach_s = 10')
+        self._check_numbers(place, given)
+        return Driver(**given)
+
+    def _check_numbers(self, place: _Place, given: Mapping[str, Any]) -> None:
+        for key, value in given.items():
+            if key.endswith("_s") and not 0 <= value < math.inf:
+                raise self._error((*place, key), f"{key} is a number of seconds, not negative")
+            if key == "volumes_per_node" and value < 0:
+                raise self._error((*place, key), f"{key} is a number of volumes, not negative")
 
     def _tables(self, place: _Place, given: Mapping[str, Any], key: str) -> list[tuple[_Place, Mapping[str, Any]]]:
         found = given.get(key, [])

@@ -1,5 +1,8 @@
 """Nodes without machines: a `PodRuntime` whose containers exist in (virtual) time only.
 
+Volumes are waited for as the kubelet does (`control.volumes.mounting`), and then take the time that their driver's
+stand-in says; nothing is kept in them.
+
 Behaviour is a value per container: how long a start takes, when it is ready, whether and how it exits, what it uses. By
 default a container starts after a second, is ready at once and runs until it is told to stop.
 """
@@ -10,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from seatrial.control.addons import csi
 from seatrial.control.lifecycle import Role, all_containers, probes
 from seatrial.control.lifecycle.facts import (
     Action,
@@ -35,7 +39,9 @@ from seatrial.control.lifecycle.facts import (
     StopSandbox,
 )
 from seatrial.control.lifecycle.static import uid_on_node
-from seatrial.kube.objects import Container, Job, Pod
+from seatrial.control.volumes import mounting
+from seatrial.kube.objects import Container, CSIDriver, Job, Node, PersistentVolume, Pod
+from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.runtime import Clock
 
 SANDBOX_S, RESIZE_S = 0.5, 0.1
@@ -119,15 +125,27 @@ def usual(pod: Pod, container: Container) -> Behaviour:
 @dataclass(slots=True)
 class _Pod:
     facts: PodFacts = field(default_factory=PodFacts)
+    pod: Pod | None = None
+    waits_since: datetime | None = None
+    """For its volumes."""
+    mounted: frozenset[str] = frozenset()
+    """PersistentVolumes."""
     stopped_for: dict[tuple[str, int], StopReason] = field(default_factory=dict)
 
 
 class SimulatedRuntime:
-    """`subnet` is the first three numbers of the node's pod addresses, e.g. "10.244.1"."""
+    """`subnet` is the first three numbers of the node's pod addresses, e.g. "10.244.1". `objects` are the cluster's as
+    the node called `name` sees them.
+    """
 
     on_change: Callable[[str], None]
 
-    def __init__(self, clock: Clock, *, subnet: str, host_ip: str, behaves: Behaves = usual) -> None:
+    def __init__(
+        self, clock: Clock, objects: ClusterObjects, *, name: str, subnet: str, host_ip: str, behaves: Behaves = usual
+    ) -> None:
+        self._objects = objects
+        self._name = name
+        objects.subscribe(self._on_cluster_change)
         self.on_change = lambda _: None
         self.behaves = behaves
         self._clock = clock
@@ -158,10 +176,10 @@ class SimulatedRuntime:
         return found
 
     def perform(self, pod: Pod, action: Action) -> None:
-        self._pods.setdefault(uid_on_node(pod), _Pod())
+        self._pods.setdefault(uid_on_node(pod), _Pod()).pod = pod
         match action:
             case CreateSandbox():
-                self._after(pod, SANDBOX_S, self._create_sandbox)
+                self._mount(pod)
             case StartContainer(name=name):
                 self._after(pod, self._behaviour(pod, name).start_s, lambda p: self._start(p, action))
             case ResizeContainer(name=name, attempt=attempt):
@@ -224,11 +242,77 @@ class SimulatedRuntime:
         self._pods[uid_on_node(pod)].facts = facts
         self.on_change(uid_on_node(pod))
 
+    def _mount(self, pod: Pod) -> None:
+        """The sandbox, as soon as the pod's volumes are there."""
+        if not any(mounting.is_claim(volume) for volume in pod.spec.volumes):
+            self._after(pod, SANDBOX_S, self._create_sandbox)
+            return
+        known, now = self._pods[uid_on_node(pod)], self._clock.now()
+        elsewhere = {
+            name
+            for uid, other in self._pods.items()
+            if uid != uid_on_node(pod) and other.facts.sandbox is not None
+            for name in other.mounted
+        }
+        found = mounting.look(pod, self._name, self._objects, mounted_elsewhere=elsewhere)
+        refusal = found.refusal()
+        takes_s = 0.0
+        for volume in found.volumes.values():
+            mount_s, error = self._driver_of(volume)
+            takes_s = max(takes_s, mount_s)
+            if error and found.is_ready:
+                refusal = f'MountVolume.MountDevice failed for volume "{volume.metadata.name}" : {error}'
+        if refusal:
+            known.waits_since = None
+            self._refuse(pod, refusal)
+        elif found.is_ready:
+            known.waits_since = None
+            known.mounted = frozenset(volume.metadata.name for volume in found.volumes.values())
+            self._after(pod, takes_s + SANDBOX_S, self._create_sandbox)
+        elif known.waits_since is None:
+            known.waits_since = now
+            self._after(pod, mounting.PATIENCE.total_seconds(), self._mount)
+        elif now >= known.waits_since + mounting.PATIENCE:
+            known.waits_since = None
+            self._refuse(pod, found.timed_out())
+
+    def _driver_of(self, volume: PersistentVolume) -> tuple[float, str]:
+        """How long the driver's stand-in takes to mount, and what it says instead."""
+        driver = self._objects.get(CSIDriver, "", volume.spec.csi.driver) if volume.spec.csi is not None else None
+        if driver is None:
+            return 0.0, ""
+        try:
+            behaviour = csi.Driver.of(driver)
+        except csi.UnreadableError as error:
+            return 0.0, str(error)
+        return behaviour.mount_s, behaviour.mount_error
+
+    def _refuse(self, pod: Pod, message: str) -> None:
+        facts, now = self.facts(pod), self._clock.now()
+        before = facts.problems.get("")
+        problem = Problem("FailedMount", message, now, before.times + 1 if before is not None else 1)
+        self._change(pod, replace(facts, problems={**facts.problems, "": problem}))
+
+    def _on_cluster_change(self, change: Change) -> None:
+        """The node's status says what is attached: whoever waits for volumes looks again."""
+        if isinstance(change.after, Node) and self._waiting():
+            self._clock.call_at(self._clock.now(), self._mount_waiting)
+
+    def _waiting(self) -> list[_Pod]:
+        return [known for known in self._pods.values() if known.waits_since is not None]
+
+    def _mount_waiting(self) -> None:
+        for known in self._waiting():
+            if known.pod is not None:
+                self._mount(known.pod)
+
     def _create_sandbox(self, pod: Pod) -> None:
         facts = self.facts(pod)
         if facts.sandbox is None:
             ip = self._host_ip if pod.spec.host_network else self._free_address()
-            self._change(pod, replace(facts, sandbox=SandboxFact(ip, self._host_ip, self._clock.now())))
+            problems = {name: problem for name, problem in facts.problems.items() if name}
+            sandbox = SandboxFact(ip, self._host_ip, self._clock.now())
+            self._change(pod, replace(facts, sandbox=sandbox, problems=problems))
 
     def _start(self, pod: Pod, action: StartContainer) -> None:
         name, attempt = action.name, action.attempt

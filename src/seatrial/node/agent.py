@@ -34,6 +34,7 @@ from seatrial.control.lifecycle.facts import (
     StopContainer,
     StopSandbox,
 )
+from seatrial.control.volumes import mounting
 from seatrial.control.writes import ConflictError, Delete, RecordEvent, RefusedError, UpdateStatus
 from seatrial.kube import schemas
 from seatrial.kube.objects import Node, Pod
@@ -58,6 +59,8 @@ class _Watched:
     asked: dict[Action, datetime] = field(default_factory=dict)
     told: set[PodEvent] = field(default_factory=set)
     eviction: Eviction | None = None
+    in_use: frozenset[str] = frozenset()
+    """Its attachable volumes, until nothing of the pod is left here."""
     timer: Timer | None = None
     queued: bool = False
 
@@ -120,6 +123,8 @@ class NodeAgent:
         self.static_pods.start()
         for uid in set(self._runtime.uids()) - self._pods.keys():  # gone while no process of this node ran
             self._runtime.forget(uid)
+        if not self._pods:
+            self._report_volumes()
 
     def stop(self) -> None:
         """Look at nothing any more; containers keep running."""
@@ -159,6 +164,7 @@ class NodeAgent:
         self.static_pods.pause()
         if self._manifests is not None:
             self._manifests.stop()
+        self._stop_watching = lambda: None
         for watched in self._pods.values():
             if watched.timer is not None:
                 watched.timer.cancel()
@@ -178,6 +184,7 @@ class NodeAgent:
         if watched.timer is not None:
             watched.timer.cancel()
         self._runtime.forget(uid)
+        self._report_volumes()
         self._wake_deferred()
 
     def _wake_deferred(self) -> None:
@@ -207,6 +214,7 @@ class NodeAgent:
             return
         now = self._clock.now()
         pod, facts = watched.pod, self._facts(watched)
+        self._use_volumes(watched, facts)
         decision = sync(pod, facts, now, minor=self._minor)
         if decision.status != pod.status and static.is_static(pod):
             watched.pod = msgspec.structs.replace(pod, status=decision.status)
@@ -231,6 +239,15 @@ class NodeAgent:
             watched.timer = None
         if wakes and uid in self._pods:
             watched.timer = self._clock.call_at(max(now, min(wakes)), lambda: self._wake(uid))
+
+    def _use_volumes(self, watched: _Watched, facts: PodFacts) -> None:
+        if any(mounting.is_claim(volume) for volume in watched.pod.spec.volumes):
+            ended = watched.pod.status.phase in ("Succeeded", "Failed") and facts.sandbox is None
+            watched.in_use = frozenset() if ended else mounting.in_use(watched.pod, self._cluster)
+            self._report_volumes()
+
+    def _report_volumes(self) -> None:
+        self._heartbeat.use(tuple(sorted({name for each in self._pods.values() for name in each.in_use})))
 
     def _facts(self, watched: _Watched) -> PodFacts:
         facts = self._runtime.facts(watched.pod)

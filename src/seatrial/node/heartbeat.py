@@ -1,8 +1,10 @@
 """How a node says that it is there: its Node object, its conditions, its lease.
 
 As the kubelet does it: the lease is renewed every ten seconds, the status written when it changed or every five
-minutes. A node that `renews` nothing, a simulated one, holds its lease without a time (`control.nodelifecycle` knows
-that as living on) and lets it go, with the time of the renewal it would have made last, when it is lost.
+minutes. A CSINode stands beside it for the drivers that register there, and an annotation leaves attaching to the
+attach/detach controller. A node that `renews` nothing, a simulated one, holds its lease without a time
+(`control.nodelifecycle` knows that as living on) and lets it go, with the time of the renewal it would have made last,
+when it is lost.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from seatrial.control.nodelifecycle import LEASES, condition
+from seatrial.control.volumes.attachment import MANAGED
 from seatrial.control.writes import ConflictError, Create, RecordEvent, RefusedError, Update, UpdateStatus, Write
-from seatrial.kube.objects import Lease, Node, ObjectMeta, OwnerReference
+from seatrial.kube.objects import CSINode, Lease, Node, ObjectMeta, OwnerReference
 from seatrial.kube.objects.nodes import LeaseSpec, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
 from seatrial.kube.quantities import Quantity
 from seatrial.node.api import Change, ClusterObjects
@@ -48,6 +51,7 @@ _WELL: Final = (
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status", "NodeReady"),
 )
 """Condition, status, reason, message, and the event when it comes to that."""
+_ANNOTATIONS: Final = {MANAGED: "true"}
 
 
 class Heartbeat:
@@ -72,12 +76,20 @@ class Heartbeat:
         self._timer: Timer | None = None
         self._since: datetime | None = None
         self._reported: datetime | None = None
+        self._in_use: tuple[str, ...] | None = None
+        """None until it is known: what was reported before still holds."""
 
     def start(self) -> None:
         """Register the node, or say that it is back."""
         self._since = self._clock.now()
-        if self._cluster.get(Node, "", self._name) is None:
-            self._apply(Create(Node(metadata=ObjectMeta(name=self._name, labels=default_labels(self._name)))))
+        node = self._cluster.get(Node, "", self._name)
+        if node is None:
+            meta = ObjectMeta(name=self._name, labels=default_labels(self._name), annotations=_ANNOTATIONS)
+            self._apply(Create(Node(metadata=meta)))
+        elif MANAGED not in node.metadata.annotations:
+            annotations = {**node.metadata.annotations, **_ANNOTATIONS}
+            self._apply(Update(node, replace(node, metadata=replace(node.metadata, annotations=annotations))))
+        self._register_drivers()
         self._report()
         if self._renews:
             self._beat()
@@ -89,6 +101,13 @@ class Heartbeat:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def use(self, volumes: tuple[str, ...]) -> None:
+        """These attachable volumes are mounted here or about to be: the node says so, and nobody detaches them."""
+        if volumes != self._in_use:
+            self._in_use = volumes
+            if self._since is not None:
+                self._report()
 
     def fall_silent(self) -> None:
         """Nothing is heard of the node from now on."""
@@ -115,6 +134,12 @@ class Heartbeat:
             self._report()
         self._timer = self._clock.call_at(self._clock.now() + RENEWAL, self._beat)
 
+    def _register_drivers(self) -> None:
+        node = self._cluster.get(Node, "", self._name)
+        if node is not None and self._cluster.get(CSINode, "", self._name) is None:
+            meta = ObjectMeta(name=self._name, owner_references=(_owner(node),))
+            self._apply(Create(CSINode(metadata=meta)))
+
     def _write_lease(self, renewed: datetime | None) -> None:
         node = self._cluster.get(Node, "", self._name)
         if node is None:
@@ -122,8 +147,7 @@ class Heartbeat:
         spec = LeaseSpec(holder_identity=self._name, lease_duration_seconds=LEASE_DURATION_S, renew_time=renewed)
         lease = self._cluster.get(Lease, LEASES, self._name)
         if lease is None:
-            owner = OwnerReference(api_version="v1", kind="Node", name=self._name, uid=node.metadata.uid)
-            meta = ObjectMeta(name=self._name, namespace=LEASES, owner_references=(owner,))
+            meta = ObjectMeta(name=self._name, namespace=LEASES, owner_references=(_owner(node),))
             self._apply(Create(Lease(metadata=meta, spec=spec)))
         elif lease.spec != spec:
             self._apply(Update(lease, replace(lease, spec=spec)))
@@ -170,6 +194,7 @@ class Heartbeat:
             capacity=amounts,
             allocatable=amounts,
             addresses=tuple(addresses),
+            volumes_in_use=node.status.volumes_in_use if self._in_use is None else self._in_use,
             node_info=NodeSystemInfo(
                 architecture=_architecture(),
                 operating_system="linux",
@@ -189,6 +214,10 @@ class Heartbeat:
             self._cluster.apply(write)
         except (ConflictError, RefusedError) as error:
             logger.warning("node %s: %s", self._name, error)
+
+
+def _owner(node: Node) -> OwnerReference:
+    return OwnerReference(api_version="v1", kind="Node", name=node.metadata.name, uid=node.metadata.uid)
 
 
 def default_labels(name: str) -> dict[str, str]:

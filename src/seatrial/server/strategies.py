@@ -50,6 +50,10 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             raw["metadata"] = _with_template_generation(raw, before)
         case "PersistentVolume" | "PersistentVolumeClaim" if before is None:
             raw = storage.admit(api, resource.kind, raw)
+        case "VolumeAttachment" if before is None:
+            raw["status"] = {"attached": False}
+        case "CSINode":
+            raw["spec"] = {"drivers": [], **(raw.get("spec") or {})}
         case "Service":
             raw = addresses.allocate(api.store, api.network, raw, before)
         case "Secret" if raw.get("stringData"):

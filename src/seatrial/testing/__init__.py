@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seatrial.cluster.cluster import NodeShape
     from seatrial.cluster.simulated import Behaviour
+    from seatrial.control.addons.csi import Driver
     from seatrial.testing.cluster import Cluster, Refusal
 
 _HOMES = {
     "Behaviour": "seatrial.cluster.simulated",
     "Cluster": "seatrial.testing.cluster",
+    "Driver": "seatrial.control.addons.csi",
     "NodeShape": "seatrial.cluster.cluster",
     "Refusal": "seatrial.testing.cluster",
 }
@@ -29,4 +31,4 @@ def __getattr__(name: str) -> object:
     return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["Behaviour", "Cluster", "NodeShape", "Refusal"]
+__all__ = ["Behaviour", "Cluster", "Driver", "NodeShape", "Refusal"]

@@ -24,6 +24,7 @@ from seatrial.cluster.clock import START
 from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.simulated import Behaviour, SimulatedRuntime
 from seatrial.cluster.virtual import VirtualCluster
+from seatrial.control.addons.csi import Driver
 from seatrial.kube import schemas, selectors
 from seatrial.kube.objects import JsonObject, Object, Pod
 from seatrial.kube.schemas import Resource
@@ -31,7 +32,7 @@ from seatrial.server import errors, http
 from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
 from seatrial.server.pki import Pki
-from seatrial.server.requests import Filter
+from seatrial.server.requests import DeleteOptions, Filter
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Object)
@@ -154,8 +155,12 @@ class Cluster:
     def raw_list(self, api_version: str, kind: str, namespace: str = "") -> list[JsonObject]:  # type: ignore[valid-type]  # `list` is a method here
         return self._call(lambda: self._virtual.list(api_version, kind, namespace))
 
-    def delete(self, api_version: str, kind: str, name: str, namespace: str = "default") -> None:
-        self._call(lambda: self._api.delete(self._api.kind(api_version, kind), namespace, name))
+    def delete(
+        self, api_version: str, kind: str, name: str, namespace: str = "default", *, grace_s: int | None = None
+    ) -> None:
+        """`grace_s` 0 for a pod: at once, as `kubectl delete --force`."""
+        options = DeleteOptions(grace_period_s=grace_s)
+        self._call(lambda: self._api.delete(self._api.kind(api_version, kind), namespace, name, options))
 
     def events(self, name: str = "", namespace: str = "") -> tuple[str, ...]:
         """`TYPE REASON MESSAGE` of the events (about what is called `name`), in the order of their creation."""
@@ -214,6 +219,13 @@ class Cluster:
                 runtime.probe_again()
 
         self._call(change)
+
+    def install_driver(self, name: str, **how: Any) -> None:
+        """A CSI driver, played by its stand-in: the fields of `seatrial.testing.Driver`; the last word counts.
+
+        `cluster.install_driver("disk.example.com", attach_s=30)`, then `attach_error="no more slots"` for trouble.
+        """
+        self._call(lambda: self._virtual.cluster.install(Driver(name, **how)))
 
     def fail_node(self, name: str) -> None:
         """Cut a node off: nothing is heard of it any more."""

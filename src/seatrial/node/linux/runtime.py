@@ -51,12 +51,10 @@ from seatrial.kube.objects import (
     Container,
     Node,
     PersistentVolume,
-    PersistentVolumeClaim,
     Pod,
     Secret,
     Service,
 )
-from seatrial.kube.objects.volumes import Volume
 from seatrial.kube.quantities import Quantity
 from seatrial.node import logs, probes
 from seatrial.node.api import Change, ClusterObjects
@@ -104,6 +102,8 @@ class _Pod:
     graces: dict[str, asyncio.Timeout] = field(default_factory=dict)
     hooks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
+    claimed: tuple[str, ...] = ()
+    """The PersistentVolumes that it has mounted."""
     ip: str = ""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     ended: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -275,31 +275,34 @@ class LinuxRuntime:
     def _set_up_volumes(self, state: _Pod, pod: Pod) -> None:
         group = pod.spec.security_context.fs_group if pod.spec.security_context else None
         view = self._view(state)
+        bound = self._bound(pod)
         for volume in pod.spec.volumes:
+            if mounting.is_claim(volume) and volume.name not in bound:
+                continue  # no container uses it
             directory = self._directory(state.uid) / "volumes" / volume.name
+            name = bound[volume.name].metadata.name if volume.name in bound else volume.name
             try:
                 files = sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=view)
-                bound = self._bound(pod, volume)
-                if bound is not None:
-                    directory = volumes.persistent(bound, group)
+                if volume.name in bound:
+                    policy = pod.spec.security_context.fs_group_change_policy if pod.spec.security_context else None
+                    directory = volumes.persistent(bound[volume.name], group, policy)
                 elif files is None:
                     directory = volumes.set_up(volume, directory, group)
                 else:
                     volumes.publish(directory, files, group)
             except (sandboxes.ConfigError, volumes.VolumeError) as error:
-                raise volumes.VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
+                raise volumes.VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
             state.volumes[volume.name] = str(directory)
+        state.claimed = tuple(volume.metadata.name for volume in bound.values())
 
-    def _bound(self, pod: Pod, volume: Volume) -> PersistentVolume | None:
-        try:
-            return mounting.volume_of(
-                pod,
-                volume,
-                claim=lambda namespace, name: self._cluster.get(PersistentVolumeClaim, namespace, name),
-                persistent_volume=lambda name: self._cluster.get(PersistentVolume, "", name),
-            )
-        except mounting.NotMountableError as error:
-            raise volumes.VolumeError(str(error)) from error
+    def _bound(self, pod: Pod) -> dict[str, PersistentVolume]:
+        """The volumes behind the pod's claims."""
+        others = (state for uid, state in self._pods.items() if uid != pod.metadata.uid)
+        elsewhere = {name for state in others if state.sandbox is not None for name in state.claimed}
+        found = mounting.look(pod, self.node_name, self._cluster, mounted_elsewhere=elsewhere)
+        if not found.is_ready:
+            raise volumes.VolumeError(found.refusal() or found.timed_out())
+        return found.volumes
 
     def _write_files(self, pod: Pod, ip: str) -> None:
         directory = self._directory(pod.metadata.uid)
@@ -665,6 +668,7 @@ class LinuxRuntime:
             "uid": state.uid,
             "ip": state.ip,
             "volumes": state.volumes,
+            "claimed": state.claimed,
             "sandbox": state.sandbox,
             "containers": state.containers,
             "probes": list(state.probes.values()),
@@ -676,7 +680,9 @@ class LinuxRuntime:
         fresh.replace(directory / "record.json")
 
     async def _adopt(self, record: dict[str, Any]) -> None:
-        state = _Pod(record["uid"], ip=record["ip"], volumes=record["volumes"])
+        state = _Pod(
+            record["uid"], ip=record["ip"], volumes=record["volumes"], claimed=tuple(record.get("claimed", ()))
+        )
         self._pods[state.uid] = state
         state.containers = msgspec.convert(record["containers"], list[ContainerFact], dec_hook=_decoded)
         state.probes = {

@@ -91,8 +91,11 @@ def set_up(volume: Volume, directory: Path, group: int | None) -> Path:
     return directory
 
 
-def persistent(volume: PersistentVolume, group: int | None) -> Path:
-    """The directory of a bound PersistentVolume; one of our own provisioner's is made. Raises `VolumeError`."""
+def persistent(volume: PersistentVolume, group: int | None, policy: str | None = None) -> Path:
+    """The directory of a bound PersistentVolume; one of our own provisioner's is made. Raises `VolumeError`.
+
+    `policy` is the pod's fsGroupChangePolicy: with OnRootMismatch only a directory that does not look right is walked.
+    """
     if volume.spec.host_path is not None:
         return host_path(volume.spec.host_path)
     if volume.spec.local is None:
@@ -105,9 +108,15 @@ def persistent(volume: PersistentVolume, group: int | None) -> Path:
         path.chmod(0o777)
     if not path.exists():
         raise VolumeError(f'path "{path}" does not exist')
-    if group is not None:
+    if group is not None and not (policy == "OnRootMismatch" and _is_of_group(path, group)):
         _give_to_group(path, group)
     return path
+
+
+def _is_of_group(top: Path, group: int) -> bool:
+    known = top.stat()
+    wanted = 0o2770 if top.is_dir() else 0o660
+    return known.st_gid == group and stat.S_IMODE(known.st_mode) & wanted == wanted
 
 
 def _give_to_group(top: Path, group: int) -> None:
