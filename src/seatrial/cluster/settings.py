@@ -21,8 +21,8 @@ from typing import Any, Final
 from seatrial.cluster.behaviours import Rule
 from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.simulated import Behaviour
-from seatrial.control.lifecycle import static
 from seatrial.control.addons.csi import Driver
+from seatrial.control.lifecycle import static
 from seatrial.control.lifecycle.facts import Problem
 from seatrial.kube import selectors
 from seatrial.kube.objects import JsonObject
