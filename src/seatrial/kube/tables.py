@@ -15,11 +15,16 @@ from seatrial.kube.objects import JsonObject
 _NONE = "<none>"
 
 
+Cell = Callable[[JsonObject, datetime], Any]
+
+
 class Column(NamedTuple):
     name: str
-    cell: Callable[[JsonObject, datetime], Any]
+    cell: Cell
     type: str = "string"
     priority: int = 0
+    format: str = ""
+    description: str = ""
 
 
 def table(
@@ -30,9 +35,12 @@ def table(
     include: str = "Metadata",
     headers: bool = True,
     api_version: str = "meta.k8s.io/v1",
+    columns: Sequence[Column] = (),
 ) -> JsonObject:
-    """A `meta.k8s.io/v1` Table without list metadata; `include` is None, Metadata or Object; watches omit headers."""
-    columns = _COLUMNS.get(kind, _DEFAULT)
+    """A `meta.k8s.io/v1` Table without list metadata; `include` is None, Metadata or Object; watches omit headers.
+
+    `columns` are those of a custom resource."""
+    columns = columns or _COLUMNS.get(kind, _DEFAULT)
     rows = []
     for raw in objects:
         row: JsonObject = {"cells": [column.cell(raw, now) for column in columns]}
@@ -45,8 +53,8 @@ def table(
         {
             "name": column.name,
             "type": column.type,
-            "format": "name" if column.name == "Name" else "",
-            "description": "",
+            "format": "name" if column.name == "Name" else column.format,
+            "description": column.description,
             "priority": column.priority,
         }
         for column in columns
@@ -324,6 +332,11 @@ def _storage_class_name(raw: JsonObject, now: datetime) -> str:
     return f"{_name(raw, now)} (default)" if default else _name(raw, now)
 
 
+def _served_versions(raw: JsonObject, now: datetime) -> str:
+    versions = _at("spec.versions", ())(raw, now)
+    return ",".join(sorted(f"{v['name']}{'(storage)' * bool(v.get('storage'))}" for v in versions if v.get("served")))
+
+
 def _event_seen(raw: JsonObject, now: datetime) -> str:
     series = raw.get("series") or {}
     last = series.get("lastObservedTime") or raw.get("lastTimestamp") or raw.get("eventTime")
@@ -508,6 +521,16 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("VolumeBindingMode", _at("volumeBindingMode", "Immediate")),
         Column("AllowVolumeExpansion", _at("allowVolumeExpansion", False)),
         _AGE,
+    ),
+    "CustomResourceDefinition": (
+        _NAME,
+        Column("Scope", _at("spec.scope", "")),
+        Column("Versions", _served_versions),
+        Column("Created At", _at("metadata.creationTimestamp", ""), "date"),
+        Column("Group", _at("spec.group", ""), priority=1),
+        Column("Kind", _at("spec.names.kind", ""), priority=1),
+        Column("ShortNames", lambda raw, now: ",".join(_at("spec.names.shortNames", ())(raw, now)), priority=1),
+        Column("Established", lambda raw, now: _condition(raw, "Established") == "True", "boolean", 1),
     ),
     "Lease": (_NAME, Column("Holder", _at("spec.holderIdentity", "")), _AGE),
     "HorizontalPodAutoscaler": (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from seatrial.kube.schemas.data import NEWEST, SchemaNode, Schemas, load, versions
 from seatrial.kube.schemas.resources import Resource, plurals, resources
-from seatrial.kube.schemas.validation import Problem, validate
+from seatrial.kube.schemas.validation import Problem, compare, validate
 
 __all__ = [
     "NEWEST",
@@ -18,6 +18,7 @@ __all__ = [
     "Resource",
     "SchemaNode",
     "Schemas",
+    "compare",
     "load",
     "plurals",
     "resources",

@@ -170,6 +170,10 @@ class Schemas:
             if self._has(name)
         )
 
+    def node(self, name: str) -> SchemaNode:
+        """The schema of the definition called `name`, which this version has."""
+        return SchemaNode(self, {"$ref": name})
+
     def definition(self, name: str) -> Mapping[str, Any]:
         """The bare JSON schema called `name`, without descriptions; references are names."""
         if name not in self._definitions:

@@ -52,6 +52,11 @@ def validate(raw: JsonObject, schemas: Schemas) -> list[Problem]:
     return list(_problems(raw, node, ()))
 
 
+def compare(value: Any, node: SchemaNode) -> list[Problem]:
+    """Everything in which a part of a document differs from its schema; paths begin at the part."""
+    return list(_problems(value, node, ()))
+
+
 def _problems(value: Any, node: SchemaNode, path: Path) -> Iterator[Problem]:
     if value is None:
         return

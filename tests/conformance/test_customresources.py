@@ -1,0 +1,25 @@
+"""Upstream's own packages on random definitions and objects, recorded; ours say the same, word for word.
+
+Compared are the faults of definitions, pruning, defaulting, the faults of objects as new ones and as updates, and the
+cells of tables. How the recording is made, and how all of it is replayed: `tests.conformance.customresources`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance.customresources.judging import judge
+from tests.conformance.customresources.recording import load
+
+PARTS = 5
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_recorded_cases(part: int) -> None:
+    accepted = refused = 0
+    for seed, invented, answer in load(part, PARTS * 4):
+        assert judge(invented) == answer, f"case {seed}"
+        refused += bool(answer["faults"])
+        accepted += sum(not each["faults"] for each in answer["objects"] or ())
+    assert accepted > 30
+    assert refused > 10
