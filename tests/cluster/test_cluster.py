@@ -22,7 +22,13 @@ from seatrial.server.store import Store
 def simulated(*controllers: object) -> tuple[Cluster, VirtualClock]:
     clock = VirtualClock()
     store = Store.open(":memory:")
-    cluster = Cluster(store, nodes=("a", "b"), controllers=controllers, clock=clock)  # type: ignore[arg-type]
+    cluster = Cluster(
+        store,
+        nodes=("a", "b"),
+        controllers=controllers,  # type: ignore[arg-type]
+        clock=clock,
+        disabled_plugins=("ServiceAccount",),
+    )
     cluster.start()
     return cluster, clock
 

@@ -60,6 +60,7 @@ def scene(behaviour: Behaviour, version: str = "1.37", capacity: str = "4") -> I
         version=version,
         behaves=lambda pod, container: behaviour,
         capacity={"cpu": capacity, "memory": "8Gi", "pods": "110"},
+        disabled_plugins=("ServiceAccount",),
     )
     cluster.start()
     try:

@@ -28,9 +28,9 @@ from seatrial.control.lifecycle.facts import (
 )
 from seatrial.control.reach import service_rules
 from seatrial.control.sandbox import ImageConfig
-from seatrial.control.writes import Write
+from seatrial.control.writes import RefusedError, Write
 from seatrial.kube.objects import ConfigMap, EndpointSlice, Object, Pod, Secret, Service, parse_as
-from seatrial.node.api import Change
+from seatrial.node.api import Change, Token
 from seatrial.node.dns import DnsServer, Zone, host_resolvers
 from seatrial.node.linux import Image, LinuxRuntime, Machine, Network, addresses, cleanup
 
@@ -61,6 +61,9 @@ class Objects:
 
     def apply(self, write: Write) -> Object | None:
         raise AssertionError("the runtime writes no objects")
+
+    def token(self, pod: Pod, audience: str, lifetime_s: int) -> Token:
+        raise RefusedError("this cluster issues no tokens")
 
     def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
         self._listeners.append(on_change)

@@ -23,7 +23,7 @@ DEPLOYMENT: JsonObject = {
 
 @pytest.fixture
 def api() -> Api:
-    return Api(Store.open(":memory:"), now=lambda: NOW)
+    return Api(Store.open(":memory:"), now=lambda: NOW, disabled_plugins=("ServiceAccount",))
 
 
 def config(name: str, **more: Any) -> JsonObject:

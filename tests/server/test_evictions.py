@@ -15,7 +15,7 @@ from tests.server.test_api import NOW
 
 @pytest.fixture
 def api() -> Api:
-    return Api(Store.open(":memory:"), now=lambda: NOW)
+    return Api(Store.open(":memory:"), now=lambda: NOW, disabled_plugins=("ServiceAccount",))
 
 
 def _with_pod_and_budget(api: Api, allowed: int) -> None:

@@ -20,7 +20,8 @@ def ask(pki: Pki, request: bytes, *, certificate: bool = True) -> str:
     """The raw answer to one request on a connection of its own."""
 
     async def talk() -> str:
-        async with serve(Api(Store.open(":memory:")), "127.0.0.1", 0, pki) as port:
+        api = Api(Store.open(":memory:"), disabled_plugins=("ServiceAccount",))
+        async with serve(api, "127.0.0.1", 0, pki) as port:
             context = pki.client_context() if certificate else ssl.create_default_context(cafile=str(pki.ca))
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
             writer.write(request)
@@ -37,7 +38,9 @@ def get(path: str, *headers: str) -> bytes:
 
 def test_without_a_certificate_only_health_and_version_are_open(pki: Pki) -> None:
     assert " 200 " in ask(pki, get("/healthz"), certificate=False)
-    assert " 401 " in ask(pki, get("/api/v1/pods"), certificate=False)
+    refused = ask(pki, get("/api/v1/pods"), certificate=False)
+    assert " 403 " in refused
+    assert r"User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" at the cluster scope" in refused
 
 
 def test_a_watch_list_ends_its_initial_events_with_a_marked_bookmark(pki: Pki) -> None:

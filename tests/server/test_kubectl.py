@@ -50,7 +50,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 async def session(client: str, pki: Pki, directory: Path, script: list[tuple[str, str]]) -> list[str]:
     """Run the commands one after another; gives each one's output."""
-    api = Api(Store.open(directory / "x.db"), logs=Lines())
+    api = Api(Store.open(directory / "x.db"), logs=Lines(), disabled_plugins=("ServiceAccount",))
     outputs = []
     async with serve(api, "127.0.0.1", 0, pki) as port:
         pki.write_kubeconfig(directory / "kubeconfig", f"https://127.0.0.1:{port}")
@@ -92,7 +92,7 @@ def test_kubectl_applies_shows_changes_and_deletes(client: str, pki: Pki, tmp_pa
 
 def test_a_port_in_use_is_explained(pki: Pki) -> None:
     async def twice() -> None:
-        api = Api(Store.open(":memory:"))
+        api = Api(Store.open(":memory:"), disabled_plugins=("ServiceAccount",))
         async with serve(api, "127.0.0.1", 0, pki) as port, serve(api, "127.0.0.1", port, pki):
             pass
 

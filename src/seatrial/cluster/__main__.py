@@ -85,6 +85,7 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
         capacity=_capacity(),
         service_cidr=machine.service_cidr,
         logs=machine,
+        advertise=machine.addresses.gateway,
         port=port,
     )
 

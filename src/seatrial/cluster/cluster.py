@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ipaddress
 import os
 import random
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +27,10 @@ from seatrial.cluster.metrics import Load, Metrics, SimulatedSource
 from seatrial.cluster.objects import Component, Objects
 from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
-from seatrial.control import CONTROLLERS, scheduler
+from seatrial.control import CONTROLLERS, scheduler, serviceaccount
 from seatrial.control.addons import ADDONS, csi
 from seatrial.control.controller import Controller
 from seatrial.control.lifecycle import static
-from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.control.volumes import provisioner
 from seatrial.control.writes import Create, Update
 from seatrial.kube import schemas
@@ -38,7 +38,9 @@ from seatrial.kube.objects import CSIDriver, JsonObject, StorageClass
 from seatrial.node.agent import NodeAgent
 from seatrial.node.heartbeat import default_labels
 from seatrial.node.runtime import Clock, PodRuntime
+from seatrial.server import own_service
 from seatrial.server.api import SUFFIX_LETTERS, Api
+from seatrial.server.authority import Authority
 from seatrial.server.requests import LogSource
 from seatrial.server.store import Store
 
@@ -95,6 +97,8 @@ class Cluster:
         drivers: Sequence[csi.Driver] = (),
         port: int = 6443,
         service_cidr: str = "10.96.0.0/16",
+        authority: Authority | None = None,
+        disabled_plugins: Collection[str] = (),
     ) -> None:
         self.clock = clock
         self.metrics = Metrics(clock)
@@ -109,6 +113,8 @@ class Cluster:
             measurements=self.metrics,
             port=port,
             service_cidr=service_cidr,
+            authority=authority,
+            disabled_plugins=disabled_plugins,
         )
         self.objects = Objects(self.api)
         self.metrics.follow(self.objects, SimulatedSource(self.objects, clock, load or load_of(behaves)))
@@ -117,6 +123,8 @@ class Cluster:
         self._drivers = tuple(drivers)
         minor = int(version.partition(".")[2])
         managed = [controller for controller in controllers if controller is not scheduler.CONTROLLER]
+        if self.api.authority.certificate and serviceaccount.CONTROLLER in controllers:
+            managed.append(serviceaccount.root_ca_publisher(self.api.authority.certificate))
         self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
         self._scheduling = (
             SchedulingLoop(self.objects, clock, minor=minor, seed=seed) if scheduler.CONTROLLER in controllers else None
@@ -277,11 +285,13 @@ async def serve(
     logs: LogSource | None = None,
     port: int = 6443,
     service_cidr: str = "10.96.0.0/16",
+    advertise: str = "",
 ) -> None:
     """Run the cluster of a state directory until `stop` is set: the main of the control process.
 
     `machinery` is entered before the agents start: set up the network, adopt what runs, compile Services, serve DNS.
-    `run/ready` then holds the API's address and `cluster/kubeconfig` is the way in. Raises `AlreadyRunningError`,
+    `advertise` is an address at which pods reach the API too. `run/ready` then holds the API's address and
+    `cluster/kubeconfig` is the way in. Raises `AlreadyRunningError`,
     `StoreError`, `ServeError`.
     """
     from seatrial.server import http
@@ -289,7 +299,8 @@ async def serve(
 
     with locked(state):
         directory = state / "cluster"
-        pki = Pki.ensure(directory / "pki")
+        of_service = str(ipaddress.IPv4Network(service_cidr)[1])
+        pki = Pki.ensure(directory / "pki", addresses=("127.0.0.1", of_service, *([advertise] if advertise else [])))
         store = Store.open(directory / "seatrial.db")
         try:
             cluster = Cluster(
@@ -299,7 +310,7 @@ async def serve(
                 seed=seed,
                 behaves=behaves,
                 drivers=drivers,
-                controllers=(*controllers, root_ca_publisher(pki.ca.read_text())),
+                controllers=controllers,
                 clock=clock(store),
                 runtimes=runtimes,
                 addresses=addresses,
@@ -309,11 +320,16 @@ async def serve(
                 manifests=state / "manifests" if runtimes is not None else None,
                 port=port,
                 service_cidr=service_cidr,
+                authority=Authority(pki),
             )
-            async with machinery(cluster), http.serve(cluster.api, "127.0.0.1", port, pki) as at:
+            also = [advertise] if advertise else []
+            listening = http.serve(cluster.api, "127.0.0.1", port, pki, also=also)
+            async with machinery(cluster), listening as at:
                 address = f"https://127.0.0.1:{at}"
                 pki.write_kubeconfig(directory / "kubeconfig", address)
                 (directory / "port").write_text(f"{at}\n")
+                if advertise:
+                    own_service.publish(cluster.api, advertise, at)
                 cluster.start()
                 (state / "run" / "ready").write_text(f"{address}\n")
                 try:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import msgspec
 
 from seatrial.cluster.correlation import Correlator
 from seatrial.cluster.index import Index
+from seatrial.control import tokens
 from seatrial.control.writes import (
     Bind,
     ConflictError,
@@ -43,13 +45,13 @@ from seatrial.kube.objects import (
     to_wire,
 )
 from seatrial.kube.patches import diff_merge
-from seatrial.node.api import Change
-from seatrial.server import evictions
+from seatrial.node.api import Change, Token
+from seatrial.server import accounts, evictions
 from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
 from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
-from seatrial.server.strategies import wire_time
+from seatrial.server.times import wire_time
 
 T = TypeVar("T", bound=Object)
 
@@ -154,6 +156,18 @@ class Component:
         finally:
             self._objects.own_write = False
         return None if raw is None else _typed(raw)
+
+    def token(self, pod: Pod, audience: str, lifetime_s: int) -> Token:
+        meta = pod.metadata
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": meta.name, "uid": meta.uid}
+        spec = {"audiences": [audience] if audience else [], "expirationSeconds": lifetime_s, "boundObjectRef": bound}
+        try:
+            made = accounts.token(self._api, meta.namespace, pod.spec.service_account_name, {"spec": spec})
+        except StatusError as error:
+            raise (ConflictError if error.code in (404, 409) else RefusedError)(str(error)) from error
+        ends = datetime.fromisoformat(made["status"]["expirationTimestamp"])
+        issued = ends - timedelta(seconds=made["spec"]["expirationSeconds"])
+        return Token(made["status"]["token"], tokens.refresh_at(issued, ends))
 
     def _execute(self, write: Write) -> JsonObject | None:
         match write:

@@ -7,7 +7,7 @@ the same calls give the same objects, names, uids and times. Rules: what is due 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +19,7 @@ from seatrial.cluster.simulation import PATIENCE, UnderWay
 from seatrial.control.controller import Controller
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
+from seatrial.server.authority import Authority
 from seatrial.server.errors import StatusError
 from seatrial.server.requests import Filter
 from seatrial.server.store import Store
@@ -41,6 +42,8 @@ class VirtualCluster:
         load: Load = idle,
         controllers: Sequence[Controller] = SIMULATED_CONTROLLERS,
         port: int = 6443,
+        authority: Authority | None = None,
+        disabled_plugins: Collection[str] = (),
     ) -> None:
         self.clock = VirtualClock(start)
         self.controllers = tuple(controllers)
@@ -56,6 +59,8 @@ class VirtualCluster:
             load=load,
             capacity=NODE_CAPACITY,
             port=port,
+            authority=authority,
+            disabled_plugins=disabled_plugins,
         )
         self.api = self.cluster.api
         self.objects = self.cluster.objects
@@ -74,6 +79,8 @@ class VirtualCluster:
                 if error.reason != "AlreadyExists":
                     raise
                 self.api.patch(resource, namespace, raw["metadata"]["name"], raw)
+            if resource.kind == "Namespace":
+                self.advance(timedelta())  # its default account is there before the pods that need it
         self.advance(timedelta())
 
     def list(self, api_version: str, kind: str, namespace: str = "") -> list[JsonObject]:

@@ -503,6 +503,14 @@ def _claim_spec(spec: JsonObject) -> None:
     _milli(resources.get("limits"))
 
 
+def _binding(binding: JsonObject, minor: int) -> None:
+    group = "rbac.authorization.k8s.io"
+    _fill(_part(binding, "roleRef"), "apiGroup", group)
+    for subject in _items(binding, "subjects"):
+        if subject.get("kind") in ("User", "Group"):
+            _fill(subject, "apiGroup", group)
+
+
 _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("", "Namespace"): _namespace,
     ("", "Node"): _node,
@@ -522,6 +530,8 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,
     ("policy", "PodDisruptionBudget"): _disruption_budget,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _binding,
+    ("rbac.authorization.k8s.io", "RoleBinding"): _binding,
     ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     ("storage.k8s.io", "StorageClass"): _storage_class,
 }

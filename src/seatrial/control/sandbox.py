@@ -577,8 +577,11 @@ def _mounts(
 
 @dataclass(frozen=True, slots=True)
 class VolumeFile:
+    """`owner` is the user who owns the file, if not root."""
+
     content: bytes
     mode: int
+    owner: int | None = None
 
 
 class MissingObjectError(ConfigError):
@@ -595,7 +598,8 @@ def volume_files(
 ) -> dict[str, VolumeFile] | None:
     """The files of a ConfigMap, Secret, downward API or projected volume by relative path; None for other volumes.
 
-    `token(audience, expiration_s)` makes service account tokens. Raises `MissingObjectError`.
+    `token(audience, expiration_s)` makes service account tokens; who reads them owns them, or his group may read them,
+    and then nobody else may. Raises `MissingObjectError`.
     """
     if volume.config_map is not None:
         config = volume.config_map
@@ -623,10 +627,23 @@ def volume_files(
             wanted = source.service_account_token
             if token is None:
                 raise MissingObjectError("failed to fetch token: this cluster issues no service account tokens")
-            found[wanted.path] = VolumeFile(token(wanted.audience, wanted.expiration_seconds or 3600).encode(), mode)
+            owner = _only_user(pod)
+            grouped = pod.spec.security_context is not None and pod.spec.security_context.fs_group is not None
+            own_mode = 0o600 if owner is not None or grouped else mode
+            content = token(wanted.audience, wanted.expiration_seconds or 3600).encode()
+            found[wanted.path] = VolumeFile(content, own_mode, owner)
         if source.cluster_trust_bundle is not None or source.pod_certificate is not None:
             raise MissingObjectError("clusterTrustBundle and podCertificate projections are not supported")
     return found
+
+
+def _only_user(pod: Pod) -> int | None:
+    """The user that all containers run as, if they say so and agree."""
+    pod_wide = pod.spec.security_context.run_as_user if pod.spec.security_context is not None else None
+    contexts = [each.security_context for each in (*pod.spec.init_containers, *pod.spec.containers)]
+    contexts += [each.security_context for each in pod.spec.ephemeral_containers]
+    users = {pod_wide if each is None or each.run_as_user is None else each.run_as_user for each in contexts}
+    return users.pop() if len(users) == 1 else None
 
 
 def _mode(chosen: int | None) -> int:

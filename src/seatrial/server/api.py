@@ -15,11 +15,11 @@ from __future__ import annotations
 import ipaddress
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from seatrial.control import admission
+from seatrial.control import access, admission
 from seatrial.kube import patches, schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
@@ -33,9 +33,12 @@ from seatrial.server import (
     names,
     priorities,
     quotas,
+    roles,
     strategies,
     validation,
 )
+from seatrial.server.authorisation import StoredPolicy
+from seatrial.server.authority import Authority
 from seatrial.server.errors import Cause
 from seatrial.server.measured import Measurements
 from seatrial.server.requests import (
@@ -55,7 +58,7 @@ from seatrial.server.requests import (
 )
 from seatrial.server.resources import Resources, group_version, load, storage_key
 from seatrial.server.store import Change, Store
-from seatrial.server.strategies import wire_time
+from seatrial.server.times import wire_time
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, nothing that looks like another letter
@@ -86,9 +89,16 @@ class Api:
         logs: LogSource | None = None,
         measurements: Measurements | None = None,
         port: int = 6443,
+        authority: Authority | None = None,
+        disabled_plugins: Collection[str] = (),
     ) -> None:
+        """`disabled_plugins` are admission plug-ins, by upstream's names; ServiceAccount can be done without."""
         self.store = store
         self.version = version
+        self.minor = int(version.partition(".")[2])
+        self.authority = authority or Authority()
+        self.policy: access.Policy = StoredPolicy(store)
+        self.disabled_plugins = frozenset(disabled_plugins)
         self.resources: Resources = load(version)
         self._measurements = measurements
         if measurements is not None:
@@ -98,8 +108,8 @@ class Api:
         """Called first with verb, resource, namespace and name; may refuse the request by raising `StatusError`."""
         self.network = ipaddress.IPv4Network(service_cidr)
         self._now = now
-        self._new_uid = new_uid
-        self._suffix = suffix
+        self.new_uid = new_uid
+        self.suffix = suffix
         for name in SYSTEM_NAMESPACES:
             if store.get("/namespaces", "", name) is None:
                 self.create(self.kind("v1", "Namespace"), "", {"metadata": {"name": name}})
@@ -115,6 +125,7 @@ class Api:
         for each in priorities.SYSTEM_CLASSES:
             if store.get(storage_key(classes), "", each["metadata"]["name"]) is None:
                 self.create(classes, "", each)
+        roles.bootstrap(self)
 
     def kind(self, api_version: str, kind: str) -> Resource:
         """The resource of a kind. Raises `StatusError` (404) for one that is not served."""
@@ -192,10 +203,10 @@ class Api:
         else:
             metadata.pop("namespace", None)
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"][:_MAX_GENERATED_BASE] + self._suffix()
+            metadata["name"] = metadata["generateName"][:_MAX_GENERATED_BASE] + self.suffix()
         if raw["metadata"].get("resourceVersion"):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
-        metadata["uid"] = self._new_uid()
+        metadata["uid"] = self.new_uid()
         metadata["creationTimestamp"] = wire_time(self.now())
         if "spec" in raw and resource.kind not in _WITHOUT_GENERATION:
             metadata["generation"] = 1
@@ -205,7 +216,8 @@ class Api:
         names.check(resource, metadata)
         if resource.namespaced:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
-        raw = strategies.prepare(self, resource, raw, None)
+        raw = strategies.prepare(self, resource, raw, None, options)
+        roles.check(self, resource, raw, None, options.user)
         self._validate(resource, raw, None, options)
         there = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
         if there is not None:
@@ -483,7 +495,8 @@ class Api:
         if options.trusted and _differs_in_status_only(before, after):
             after = self._with_status(after)
         else:
-            after = strategies.prepare(self, resource, after, before)
+            after = strategies.prepare(self, resource, after, before, options)
+            roles.check(self, resource, after, before, options.user)
         metadata = after["metadata"]
         if "generation" in metadata and strategies.generation_counts(resource.kind, before, after, options):
             after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
@@ -526,6 +539,7 @@ class Api:
         ]
         causes += validation.workload(resource.kind, raw)
         causes += batch_validation.causes(resource.kind, raw, before)
+        causes += roles.causes(resource.kind, raw, before)
         if before is not None:
             allowed = before
             if options.pod_part:

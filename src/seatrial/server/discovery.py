@@ -18,8 +18,23 @@ from seatrial.server.resources import Resources, group_version, load
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
-_SUBRESOURCE_KINDS = {"scale": ("autoscaling", "v1", "Scale"), "eviction": ("policy", "v1", "Eviction")}
-_SERVED_SUBRESOURCES = {"status", "scale", "log", "binding", "finalize", "eviction", "ephemeralcontainers", "resize"}
+_SUBRESOURCE_KINDS = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "eviction": ("policy", "v1", "Eviction"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+}
+_SERVED_SUBRESOURCES = {
+    "status",
+    "scale",
+    "log",
+    "binding",
+    "finalize",
+    "eviction",
+    "ephemeralcontainers",
+    "resize",
+    "token",
+    "approval",
+}
 
 
 def version_info(version: str) -> JsonObject:
@@ -90,7 +105,7 @@ def _subresource_verbs(name: str) -> list[str]:
     match name:
         case "log":
             return ["get"]
-        case "binding" | "eviction":
+        case "binding" | "eviction" | "token":
             return ["create"]
         case "finalize":
             return ["update"]

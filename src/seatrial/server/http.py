@@ -1,7 +1,7 @@
 """The socket rim: HTTP/1.1 over TLS (h11 does the protocol), one task per connection, `Api` does the work.
 
-Answers to writes are sent after the commit of the event-loop tick they were made in. Client certificates say who asks:
-members of system:masters may do everything, others nothing yet, and who shows none gets health and version only.
+Answers to writes are sent after the commit of the event-loop tick they were made in. A client certificate or a service
+account's token says who asks; what he may is decided before anything else is looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import errno
 import gzip
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,13 +22,25 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 import msgspec
 
+from seatrial.control.access import NOBODY, User
 from seatrial.kube import protobuf, tables
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import bodies, discovery, errors, evictions, measured, openapi_v2
+from seatrial.server import (
+    accounts,
+    authentication,
+    authorisation,
+    bodies,
+    discovery,
+    errors,
+    evictions,
+    measured,
+    openapi_v2,
+    reviews,
+)
 from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
-from seatrial.server.pki import ADMIN_GROUP, Pki
+from seatrial.server.pki import Pki
 from seatrial.server.requests import APPLY_PATCH, DeleteOptions, Filter, LogQuery, Options
 from seatrial.server.store import StoreError
 from seatrial.server.watches import Watch, WatchEvent
@@ -39,7 +51,6 @@ BOOKMARK_EVERY_S = 60.0
 WATCH_S = 2700.0  # upstream picks 30 to 60 minutes at random
 IDLE_S = 120.0
 SEND_S = 30.0
-_OPEN_PATHS = {"/healthz", "/livez", "/readyz", "/version"}
 _GO_CLIENTLESS = ("curl", "Wget", "Mozilla")
 
 
@@ -54,6 +65,8 @@ class Request:
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
+    user: User = NOBODY
+    """Who asks, once that is known."""
 
     def value(self, name: str, default: str = "") -> str:
         return self.query.get(name, [default])[0]
@@ -93,8 +106,11 @@ class Target:
 
 
 @asynccontextmanager
-async def serve(api: Api, host: str, port: int, pki: Pki) -> AsyncIterator[int]:
-    """Serve while the context is open; gives the port (for `port` 0 a free one). Raises `ServeError`."""
+async def serve(api: Api, host: str, port: int, pki: Pki, *, also: Sequence[str] = ()) -> AsyncIterator[int]:
+    """Serve while the context is open; gives the port (for `port` 0 a free one). Raises `ServeError`.
+
+    `also` are further addresses, on which the port is the same.
+    """
     loop = asyncio.get_running_loop()
     connections: set[asyncio.Task[None]] = set()
 
@@ -110,26 +126,34 @@ async def serve(api: Api, host: str, port: int, pki: Pki) -> AsyncIterator[int]:
             connections.discard(task)
             writer.transport.abort()
 
-    try:
-        server = await asyncio.start_server(
-            connected, host, port, ssl=pki.server_context(), ssl_handshake_timeout=10, backlog=256
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ServeError(
-                f"port {port} on {host} is in use: another cluster or program listens there. Find it with "
-                f"`ss -ltnp 'sport = :{port}'`, stop it, or choose another port."
-            ) from error
-        raise ServeError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    context = pki.server_context()
+    servers: list[asyncio.Server] = []
+    for address in (host, *also):
+        try:
+            server = await asyncio.start_server(
+                connected, address, port, ssl=context, ssl_handshake_timeout=10, backlog=256
+            )
+        except OSError as error:
+            for other in servers:
+                other.close()
+            if error.errno == errno.EADDRINUSE:
+                raise ServeError(
+                    f"port {port} on {address} is in use: another cluster or program listens there. Find it with "
+                    f"`ss -ltnp 'sport = :{port}'`, stop it, or choose another port."
+                ) from error
+            raise ServeError(f"cannot listen on {address}:{port}: {error.strerror or error}") from error
+        servers.append(server)
+        port = server.sockets[0].getsockname()[1]
 
     def commit_soon() -> None:
         loop.call_soon(api.store.commit)
 
     api.store.on_pending = commit_soon
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield port
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         for task in tuple(connections):
             task.cancel()
         if connections:
@@ -147,14 +171,15 @@ class _Connection:
         self._writer = writer
         self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
         tls: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
-        self._user, self._groups = _identity(tls.getpeercert() if tls else None)
+        self._shown = authentication.of_certificate(tls.getpeercert() if tls else None)
 
     async def run(self) -> None:
         while True:
             event = await self._next()
             if not isinstance(event, h11.Request):
                 return
-            headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in event.headers}
+            pairs = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in event.headers]
+            headers = dict(pairs)
             if self._protocol.they_are_waiting_for_100_continue:
                 await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
             body, too_large = await self._body(headers)
@@ -167,7 +192,7 @@ class _Connection:
                 )
                 response.headers.append(("connection", "close"))
             else:
-                response = await self._handler.respond(request, self._user, self._groups)
+                response = await self._handler.respond(request, self._shown, pairs)
             await self._answer(request, response)
             if self._protocol.our_state is h11.MUST_CLOSE or self._protocol.their_state is not h11.DONE:
                 return
@@ -243,13 +268,6 @@ class _Connection:
             await self._writer.drain()
 
 
-def _identity(certificate: Any) -> tuple[str, frozenset[str]]:
-    parts = [pair for part in (certificate or {}).get("subject", ()) for pair in part]
-    user = next((value for key, value in parts if key == "commonName"), "")
-    groups = frozenset(value for key, value in parts if key == "organizationName")
-    return (user, groups) if user else ("system:anonymous", frozenset({"system:unauthenticated"}))
-
-
 def _refused(error: StatusError) -> Response:
     return Response(error.code, msgspec.json.encode(error.status) + b"\n")
 
@@ -260,9 +278,10 @@ class Handler:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def respond(self, request: Request, user: str, groups: frozenset[str]) -> Response:
+    async def respond(self, request: Request, shown: User | None, headers: Sequence[tuple[str, str]]) -> Response:
+        """`shown` is whom a client certificate names; `headers` are all of them, in order."""
         try:
-            self._authorise(request, user, groups)
+            request = replace(request, user=self._admitted(request, shown, headers))
             before = self._api.store.revision
             response = self._route(request)
             if self._api.store.revision != before:
@@ -273,14 +292,14 @@ class Handler:
         except StoreError as error:
             return _refused(errors.failure(500, "InternalError", str(error)))
 
-    def _authorise(self, request: Request, user: str, groups: frozenset[str]) -> None:
-        if request.path in _OPEN_PATHS or ADMIN_GROUP in groups:
-            return
-        verb = {"GET": "get", "POST": "create", "PUT": "update"}.get(request.method, request.method.lower())
-        if user == "system:anonymous":
-            raise errors.failure(401, "Unauthorized", "Unauthorized: no client certificate of this cluster was shown")
-        why = f'User "{user}" cannot {verb} path "{request.path}": only members of {ADMIN_GROUP} may'
-        raise errors.failure(403, "Forbidden", f"forbidden: {why}")
+    def _admitted(self, request: Request, shown: User | None, headers: Sequence[tuple[str, str]]) -> User:
+        """Who asks, after impersonation. Raises `StatusError`: 401, or 403 for whoever may not ask this."""
+        api = self._api
+        asked = authorisation.attributes(request.method, request.path, request.query)
+        asker = authentication.of_request(api, shown, request.headers.get("authorization", ""))
+        user = authentication.impersonated(api, api.policy, asker, asked, headers)
+        authorisation.check(api.policy, user, asked)
+        return user
 
     def _route(self, request: Request) -> Response:
         parts = [part for part in request.path.split("/") if part]
@@ -361,6 +380,8 @@ class Handler:
             raise errors.method_not_allowed()
         if target.subresource == "log" and method == "GET":
             return self._log(request, target)
+        if target.subresource == "token" and method == "POST":
+            return self._token(request, target)
         if target.subresource in ("binding", "eviction") and method == "POST":
             return self._pod_action(request, target)
         match method:
@@ -530,7 +551,7 @@ class Handler:
         validation = request.value("fieldValidation", "Warn")
         if validation not in ("Ignore", "Warn", "Strict"):
             raise errors.bad_request(f"fieldValidation={validation}: supported values are Ignore, Warn, Strict")
-        return Options(dry_run=bool(dry_run), field_validation=validation)
+        return Options(dry_run=bool(dry_run), field_validation=validation, user=request.user)
 
     def _object(self, request: Request) -> tuple[JsonObject, Options]:
         options = self._options(request)
@@ -547,6 +568,9 @@ class Handler:
         raw, options = self._object(request)
         if target.resource.kind == "Binding":
             return self._bind(request, target.namespace, raw["metadata"].get("name", ""), raw)
+        if reviews.is_review(target.resource):
+            answered = reviews.answer(self._api, request.user, target.resource, target.namespace, raw)
+            return self._json(answered, request, 201)
         done = self._api.create(target.resource, target.namespace, raw, options)
         return self._written(request, target, done, options, status=201)
 
@@ -600,6 +624,11 @@ class Handler:
             options = replace(options, dry_run=True)
         evictions.evict(self._api, target.namespace, target.name, options)
         return self._json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, request, 201)
+
+    def _token(self, request: Request, target: Target) -> Response:
+        raw, options = self._object(request)
+        made = accounts.token(self._api, target.namespace, target.name, raw, dry_run=options.dry_run)
+        return self._json(made, request, 201)
 
     def _bind(self, request: Request, namespace: str, name: str, raw: JsonObject) -> Response:
         node = (raw.get("target") or {}).get("name", "")

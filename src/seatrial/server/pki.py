@@ -1,4 +1,5 @@
-"""Who is who: a certificate authority, the server's certificate, the administrator's, and the kubeconfig.
+"""Who is who: a certificate authority, the server's certificate, the administrator's, the key of service accounts'
+tokens (`sa.key`), and the kubeconfig.
 
 Everything is made once and kept in a directory (keys readable by the owner only); later starts only look that the files
 are there, so that `cryptography` (60 ms to import) is loaded when something must be made. All keys are P-256.
@@ -45,9 +46,15 @@ class Pki:
         """The certificates in `directory`, made if they are not there. Raises `OSError`."""
         pki = cls(directory)
         names = ("ca", "server", "admin")
+        listed = directory / "server.addresses"
         if not all((directory / f"{name}.{end}").exists() for name in names for end in ("crt", "key")):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             _create(directory, addresses)
+        elif not listed.exists() or listed.read_text().split() != list(addresses):
+            _create_server(directory, addresses)  # this machine's addresses are others now
+        else:
+            return pki
+        _write(listed, "\n".join(addresses).encode())
         return pki
 
     def server_context(self) -> ssl.SSLContext:
@@ -87,61 +94,100 @@ class Pki:
 
 def _create(directory: Path, addresses: tuple[str, ...]) -> None:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    from cryptography.hazmat.primitives import hashes
 
-    start = datetime.now(UTC) - timedelta(minutes=5)
-
-    def subject(user: str, group: str = "") -> x509.Name:
-        parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
-        return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-
-    def builder(name: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(start + LIFETIME)
-        )
-
-    def save(name: str, key: EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-        plain = serialization.NoEncryption()
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        _write(directory / f"{name}.key", pem)
-        _write(directory / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
-
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = subject("seatrial-ca")
-    identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    key, name = new_key(), _name("seatrial-ca")
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     ca = (
-        builder(ca_name, ca_name, ca_key)
+        _builder(name, name, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(identifier, critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
     )
-    save("ca", ca_key, ca)
-    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
-    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-    for name, who, purpose in (
-        ("server", subject("kube-apiserver"), ExtendedKeyUsageOID.SERVER_AUTH),
-        ("admin", subject(ADMIN, ADMIN_GROUP), ExtendedKeyUsageOID.CLIENT_AUTH),
-    ):
-        key = ec.generate_private_key(ec.SECP256R1())
-        made = (
-            builder(who, ca_name, key)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        )
-        if name == "server":
-            made = made.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        save(name, key, made.sign(ca_key, hashes.SHA256()))
+    _save(directory, "ca", key, ca)
+    write_key(directory / "sa.key", new_key())
+    _issue(directory, "admin", _name(ADMIN, ADMIN_GROUP), "client", ())
+    _create_server(directory, addresses)
+
+
+def _create_server(directory: Path, addresses: tuple[str, ...]) -> None:
+    _issue(directory, "server", _name("kube-apiserver"), "server", addresses)
+
+
+def _issue(directory: Path, file: str, who: x509.Name, purpose: str, addresses: tuple[str, ...]) -> None:
+    """Make a key with a certificate; one for a server is for the API's names and for `addresses`."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    ca = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
+    ca_key, key = load_key(directory / "ca.key"), new_key()
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if purpose == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    made = (
+        _builder(who, ca.subject, key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(identifier, critical=False)
+    )
+    if purpose == "server":
+        names: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    _save(directory, file, key, made.sign(ca_key, hashes.SHA256()))
+
+
+def _name(user: str, group: str = "") -> x509.Name:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, user)])
+
+
+def _builder(name: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    start = datetime.now(UTC) - timedelta(minutes=5)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + LIFETIME)
+    )
+
+
+def _save(directory: Path, name: str, key: EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    write_key(directory / f"{name}.key", key)
+    _write(directory / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def new_key() -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def write_key(path: Path, key: EllipticCurvePrivateKey) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    plain = serialization.NoEncryption()
+    _write(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+
+
+def load_key(path: Path) -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey), f"{path} is one of ours"
+    return key
 
 
 def _write(path: Path, content: bytes) -> None:

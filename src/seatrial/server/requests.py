@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from seatrial.control.access import User
 from seatrial.kube import selectors
 from seatrial.kube.objects import JsonObject
 from seatrial.server import errors
@@ -55,6 +56,8 @@ class Options:
     pod_part: str = ""
     """The subresource of a pod's spec that is written: what is frozen otherwise may change there."""
     warnings: list[str] = field(default_factory=list)
+    user: User | None = None
+    """Who writes; None is a component of the cluster, which may write everything."""
 
 
 @dataclass(frozen=True, slots=True)

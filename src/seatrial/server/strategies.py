@@ -5,14 +5,14 @@ the state of a new object, what counts as a new generation, how long a deletion 
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import addresses, priorities, storage
+from seatrial.server import accounts, addresses, priorities, storage
 from seatrial.server.requests import DeleteOptions, Options
+from seatrial.server.times import wire_time
 
 if TYPE_CHECKING:
     from seatrial.server.api import Api
@@ -27,10 +27,12 @@ _GATED: JsonObject = {
 }
 
 
-def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | None) -> JsonObject:
+def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options) -> JsonObject:
     """Defaulting, then what the strategies of single kinds do."""
     if resource.kind == "Pod" and before is None:
         raw = priorities.resolve(api, raw)
+        if "ServiceAccount" not in api.disabled_plugins:
+            raw = accounts.admit(api, raw)
     raw = admission.admit(raw, version=api.version, now=api.now())
     raw["metadata"] = {key: value for key, value in raw["metadata"].items() if value not in (None, {}, [], "")}
     match resource.kind:
@@ -110,8 +112,3 @@ def grace_s(resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
         # Grace can only be shortened once deletion has begun.
         return min(int(wanted_s), metadata.get("deletionGracePeriodSeconds") or 0)
     return int(wanted_s)
-
-
-def wire_time(moment: datetime) -> str:
-    """A `metav1.Time`: seconds, UTC."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

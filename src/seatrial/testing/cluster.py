@@ -30,6 +30,7 @@ from seatrial.kube.objects import JsonObject, Object, Pod
 from seatrial.kube.schemas import Resource
 from seatrial.server import errors, http
 from seatrial.server.api import Api
+from seatrial.server.authority import Authority
 from seatrial.server.errors import StatusError
 from seatrial.server.pki import Pki
 from seatrial.server.requests import DeleteOptions, Filter
@@ -97,7 +98,14 @@ class Cluster:
         self._thread = threading.Thread(target=self._loop.run_forever, name="seatrial cluster", daemon=True)
         self._thread.start()
         self._virtual = self._call(
-            lambda: VirtualCluster(nodes=nodes, seed=seed, version=version, start=start, behaves=by_rules(self._rules))
+            lambda: VirtualCluster(
+                nodes=nodes,
+                seed=seed,
+                version=version,
+                start=start,
+                behaves=by_rules(self._rules),
+                authority=Authority(self._pki),
+            )
         )
         self._server = http.serve(self._api, "127.0.0.1", 0, self._pki)
         self._passing = asyncio.Lock()

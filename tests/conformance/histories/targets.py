@@ -19,6 +19,7 @@ from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.loop import ControlLoop
 from seatrial.cluster.objects import Objects
 from seatrial.control import CONTROLLERS
+from seatrial.control.access import User
 from seatrial.control.controller import Controller
 from seatrial.deploy.client import ApiError, Client
 from seatrial.kube.objects import JsonObject
@@ -165,6 +166,7 @@ class Ours:
             now=self.clock.now,
             new_uid=lambda: str(uuid.UUID(int=random_.getrandbits(128), version=4)),
             suffix=lambda: "".join(random_.choices(_LETTERS, k=5)),
+            disabled_plugins=("ServiceAccount",),  # as it is upstream here
         )
         self._handler = Handler(self.api)
         left_out = {*WITHOUT, "node-controller"}  # the source of its events, unlike upstream's other names
@@ -185,7 +187,7 @@ class Ours:
         raw = b"" if body is None else msgspec.json.encode(body)
         headers = {"accept": "application/json", "content-type": content_type}
         request = Request(method, url.path, parse_qs(url.query), headers, raw)
-        answering = self._handler.respond(request, ADMIN, frozenset({ADMIN_GROUP}))
+        answering = self._handler.respond(request, User(ADMIN, (ADMIN_GROUP,)), ())
         while True:  # it only ever yields to let a commit happen
             try:
                 answering.send(None)

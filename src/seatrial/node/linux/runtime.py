@@ -46,6 +46,7 @@ from seatrial.control.lifecycle.facts import (
     StopSandbox,
 )
 from seatrial.control.volumes import mounting
+from seatrial.control.writes import ConflictError, RefusedError
 from seatrial.kube.objects import (
     ConfigMap,
     Container,
@@ -55,9 +56,10 @@ from seatrial.kube.objects import (
     Secret,
     Service,
 )
+from seatrial.kube.objects.volumes import Volume
 from seatrial.kube.quantities import Quantity
 from seatrial.node import logs, probes
-from seatrial.node.api import Change, ClusterObjects
+from seatrial.node.api import Change, ClusterObjects, Token
 from seatrial.node.dns import host_resolvers
 from seatrial.node.linux import machine as machines
 from seatrial.node.linux import mounts, oci, volumes
@@ -67,6 +69,7 @@ from seatrial.node.linux.network import Network
 from seatrial.node.linux.process import CommandError, run
 
 ROTATION_INTERVAL_S = 10.0
+TOKEN_INTERVAL_S = 30.0
 TERMINATION_MESSAGE_BYTES = 4096
 LOG_FALLBACK_BYTES = 2048
 """Upstream's limits for the termination message and for the log's tail that may stand in for it."""
@@ -104,6 +107,8 @@ class _Pod:
     volumes: dict[str, str] = field(default_factory=dict)
     claimed: tuple[str, ...] = ()
     """The PersistentVolumes that it has mounted."""
+    tokens: dict[tuple[str, int], Token] = field(default_factory=dict)
+    """By audience and lifetime, as volumes ask for them."""
     ip: str = ""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     ended: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -200,6 +205,7 @@ class LinuxRuntime:
             if record["node"] == self.node_name:
                 await self._adopt(record)
         self._start(("rotation",), self._rotate_logs())
+        self._start(("tokens",), self._rotate_tokens())
 
     async def close(self) -> None:
         """End every task of this object; the containers go on."""
@@ -282,7 +288,7 @@ class LinuxRuntime:
             directory = self._directory(state.uid) / "volumes" / volume.name
             name = bound[volume.name].metadata.name if volume.name in bound else volume.name
             try:
-                files = sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=view)
+                files = self._volume_files(state, pod, volume, view)
                 if volume.name in bound:
                     policy = pod.spec.security_context.fs_group_change_policy if pod.spec.security_context else None
                     directory = volumes.persistent(bound[volume.name], group, policy)
@@ -294,6 +300,25 @@ class LinuxRuntime:
                 raise volumes.VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
             state.volumes[volume.name] = str(directory)
         state.claimed = tuple(volume.metadata.name for volume in bound.values())
+
+    def _volume_files(
+        self, state: _Pod, pod: Pod, volume: Volume, view: sandboxes.NodeView
+    ) -> dict[str, sandboxes.VolumeFile] | None:
+        """Raises `ConfigError` for what is missing."""
+
+        def token(audience: str, lifetime_s: int) -> str:
+            held = state.tokens.get((audience, lifetime_s))
+            if held is None or self._now() >= held.refresh_at:
+                try:
+                    held = self._cluster.token(pod, audience, lifetime_s)
+                except (ConflictError, RefusedError) as error:
+                    if held is None:
+                        raise sandboxes.MissingObjectError(f"failed to fetch token: {error}") from error
+                    return held.text  # as the kubelet: the old one for as long as there is no new one
+                state.tokens[audience, lifetime_s] = held
+            return held.text
+
+        return sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=view, token=token)
 
     def _bound(self, pod: Pod) -> dict[str, PersistentVolume]:
         """The volumes behind the pod's claims."""
@@ -729,11 +754,21 @@ class LinuxRuntime:
         group = pod.spec.security_context.fs_group if pod.spec.security_context else None
         for volume in pod.spec.volumes:
             try:
-                files = sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=self._view(state))
+                files = self._volume_files(state, pod, volume, self._view(state))
                 if files is not None:
                     volumes.publish(Path(state.volumes[volume.name]), files, group)
             except (sandboxes.ConfigError, volumes.VolumeError):
                 continue  # what is gone now stays as it was, as the kubelet leaves it
+
+    async def _rotate_tokens(self) -> None:
+        """Exchange mounted tokens when their time has come; after a restart, those of the pods that were adopted."""
+        while True:
+            await asyncio.sleep(TOKEN_INTERVAL_S)
+            for state in self._pods.values():
+                projects = state.pod is not None and any(volume.projected for volume in state.pod.spec.volumes)
+                due = not state.tokens or any(self._now() >= token.refresh_at for token in state.tokens.values())
+                if state.sandbox is not None and projects and due:
+                    self._refresh_volumes(state)
 
     async def _rotate_logs(self) -> None:
         while True:

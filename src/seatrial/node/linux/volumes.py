@@ -44,8 +44,8 @@ def publish(directory: Path, files: Mapping[str, VolumeFile], group: int | None 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
         path.chmod(file.mode | extra)
-        if group is not None:
-            os.chown(path, 0, group)
+        if group is not None or file.owner is not None:
+            os.chown(path, file.owner or 0, group or 0)
     link = directory / "..data_tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)
