@@ -6,8 +6,9 @@ import time
 
 from seatrial.check import explore
 from seatrial.check.machines import ordinary
-from seatrial.check.world import World
-from seatrial.control import CONTROLLERS, admission
+from seatrial.check.model.model import Model
+from seatrial.check.rollouts import Rollout, Setting
+from seatrial.control import admission
 from seatrial.kube.objects import Deployment, parse_as
 
 RAW = {
@@ -26,11 +27,10 @@ RAW = {
 }
 
 
-def model(*, collapses: bool = False) -> World:
+def model(*, collapses: bool = False) -> Model:
     deployment = parse_as(Deployment, admission.admit(RAW, version="1.37"))
-    return World(
-        deployment=deployment, nodes=tuple(ordinary(n) for n in range(3)), controllers=CONTROLLERS, collapses=collapses
-    )
+    nodes = tuple(ordinary(n) for n in range(3))
+    return Rollout(Setting(deployment, nodes, collapses=collapses)).model
 
 
 def main(max_states: int = 60_000, runs: int = 5) -> None:

@@ -18,14 +18,29 @@ from msgspec.structs import replace
 
 from seatrial.check.machines import ordinary
 from seatrial.check.properties import rollout
-from seatrial.check.world import World
+from seatrial.check.rollouts import KINDS, Setting, Workload
 from seatrial.control import CONTROLLERS, admission, relations, scheduler
+from seatrial.control.controller import Controller
 from seatrial.control.writes import Create, Delete, Update, UpdateStatus, Write
-from seatrial.kube.objects import Deployment, Node, Object, Pod, PodStatus, ReplicaSet, canonical, parse_as
+from seatrial.kube.objects import (
+    DaemonSet,
+    Deployment,
+    Node,
+    Object,
+    Pod,
+    PodStatus,
+    ReplicaSet,
+    StatefulSet,
+    canonical,
+    parse_as,
+    to_wire,
+)
 
 NOW = datetime(2020, 5, 17, tzinfo=UTC)
 MOST_STATES = 2500
-ACTING = {c.subject: c for c in CONTROLLERS if c.name in ("deployment-controller", "replicaset-controller")}
+WORKLOADS = (Deployment, StatefulSet, DaemonSet)
+NAMES = {name for kind in KINDS.values() for name in kind.controllers}
+ACTING: dict[type[Object], Controller] = {each.subject: each for each in CONTROLLERS if each.name in NAMES}
 RUNNING = parse_as(
     PodStatus,
     {
@@ -46,7 +61,7 @@ def place(obj: Object) -> str:
     return f"{obj.kind}/{obj.metadata.name}"
 
 
-def of(cluster: Cluster, kind: type[Object]) -> list[Any]:
+def of(cluster: Cluster, kind: type[Object] | tuple[type[Object], ...]) -> list[Any]:
     return [obj for obj in cluster.values() if isinstance(obj, kind)]
 
 
@@ -64,9 +79,8 @@ def execute(cluster: Cluster, writes: tuple[Write, ...]) -> Cluster:
     for write in writes:
         if isinstance(write, Create):
             obj: Any = write.object
-            name = obj.metadata.name
+            name = obj.metadata.name or next(f"p{n}" for n in range(99) if f"Pod/p{n}" not in after)
             if isinstance(obj, Pod):
-                name = next(f"p{n}" for n in range(99) if f"Pod/p{n}" not in after)
                 obj = replace(obj, status=replace(obj.status, phase="Pending"))
             metadata = replace(obj.metadata, name=name, uid=name, generation=1, creation_timestamp=NOW)
             obj = replace(obj, metadata=metadata)
@@ -77,41 +91,56 @@ def execute(cluster: Cluster, writes: tuple[Write, ...]) -> Cluster:
                 after[place(seen)] = replace(seen, metadata=replace(seen.metadata, deletion_timestamp=NOW))
             else:
                 del after[place(seen)]
-        elif isinstance(write, Update) and isinstance(write.after, ReplicaSet):
+        elif isinstance(write, Update):
             known: Any = after[place(write.after)]
-            changed = known.spec != write.after.spec
-            metadata = replace(write.after.metadata, generation=known.metadata.generation + changed)
-            after[place(known)] = replace(known, spec=write.after.spec, metadata=metadata)
-        elif isinstance(write, UpdateStatus) and isinstance(write.after, ReplicaSet):
-            told: Any = after[place(write.after)]
-            after[place(told)] = replace(told, status=write.after.status)
+            written: Any = write.after
+            if hasattr(known, "spec"):
+                metadata = replace(known.metadata, generation=known.metadata.generation + (known.spec != written.spec))
+                after[place(known)] = replace(known, spec=written.spec, metadata=metadata)
+            else:
+                after[place(known)] = written
+        elif isinstance(write, UpdateStatus):
+            told, said = after[place(write.after)], write.after
+            after[place(told)] = replace(told, status=_kept(said))
     return after
 
 
-def decided(cluster: Cluster, subject: Object) -> Cluster:
-    objects: dict[type[Object], list[Any]] = {kind: of(cluster, kind) for kind in (Deployment, ReplicaSet, Pod)}
+def _kept(obj: Any) -> Any:
+    """A Deployment's status only repeats what its ReplicaSets say; conditions have times."""
+    if isinstance(obj, Deployment):
+        return type(obj.status)()
+    return replace(obj.status, conditions=()) if hasattr(obj.status, "conditions") else obj.status
+
+
+def decided(cluster: Cluster, subject: Object, nodes: tuple[Node, ...]) -> Cluster:
+    objects: dict[type[Object], list[Any]] = {Node: list(nodes)}
+    for obj in cluster.values():
+        objects.setdefault(type(obj), []).append(obj)
     controller = ACTING[type(subject)]
     return execute(cluster, controller.reconcile(relations.observe(controller, subject, objects, NOW)).writes)
 
 
-def is_complete(cluster: Cluster) -> bool:
-    (deployment,) = of(cluster, Deployment)
-    new = [rs for rs in of(cluster, ReplicaSet) if is_new(rs) == is_new(deployment)]
+def is_complete(cluster: Cluster, wanted: int) -> bool:
+    (workload,) = of(cluster, WORKLOADS)
+    if not isinstance(workload, Deployment):
+        pods = of(cluster, Pod)
+        return len(pods) == wanted and all(is_up(pod) and is_new(pod) == is_new(workload) for pod in pods)
+    new = [rs for rs in of(cluster, ReplicaSet) if is_new(rs) == is_new(workload)]
     every = of(cluster, ReplicaSet)
     return bool(
         sum(rs.status.replicas for rs in new)
         == sum(rs.status.replicas for rs in every)
         == sum(rs.status.available_replicas for rs in every)
-        == deployment.spec.replicas
+        == wanted
     )
 
 
-def successors(cluster: Cluster, nodes: tuple[Node, ...], *, prompt: bool) -> Iterator[Cluster]:
-    (deployment,) = of(cluster, Deployment)
-    yield decided(cluster, deployment)
+def successors(cluster: Cluster, nodes: tuple[Node, ...], wanted: int, *, prompt: bool) -> Iterator[Cluster]:
+    (workload,) = of(cluster, WORKLOADS)
+    yield decided(cluster, workload, nodes)
     settled = True
     for replica_set in of(cluster, ReplicaSet):
-        after = decided(cluster, replica_set)
+        after = decided(cluster, replica_set, nodes)
         settled = settled and (after == cluster or not prompt)
         yield after
     pods = of(cluster, Pod)
@@ -124,25 +153,27 @@ def successors(cluster: Cluster, nodes: tuple[Node, ...], *, prompt: bool) -> It
             yield rest
         elif settled and not is_up(pod):
             yield {**rest, place(pod): replace(pod, status=RUNNING)}
-    if not is_new(deployment) and is_complete(cluster):
-        template = deployment.spec.template
+    if not is_new(workload) and is_complete(cluster, wanted):
+        template = workload.spec.template
         metadata = replace(template.metadata, annotations={"kubectl.kubernetes.io/restartedAt": "again"})
-        spec = replace(deployment.spec, template=replace(template, metadata=metadata))
-        yield {**cluster, place(deployment): replace(deployment, spec=spec)}
+        spec = replace(workload.spec, template=replace(template, metadata=metadata))
+        told = replace(workload.metadata, generation=workload.metadata.generation + 1)
+        yield {**cluster, place(workload): replace(workload, spec=spec, metadata=told)}
 
 
 def key(cluster: Cluster) -> bytes:
     return b"\n".join(canonical(cluster[name]) for name in sorted(cluster))
 
 
-def explore(deployment: Deployment, nodes: tuple[Node, ...], missing: int, *, prompt: bool) -> tuple[bool, bool]:
+def explore(workload: Workload, nodes: tuple[Node, ...], missing: int, *, prompt: bool) -> tuple[bool, bool]:
     """Whether every run can still end, and whether the rollout keeps enough pods."""
-    first: Cluster = {place(deployment): deployment}
+    wanted = len(nodes) if isinstance(workload, DaemonSet) else workload.spec.replicas or 0
+    first: Cluster = {place(workload): workload}
     found = {key(first): first}
     befores: dict[bytes, set[bytes]] = {}
     queue = list(found)
     for here in queue:
-        for after in successors(found[here], nodes, prompt=prompt):
+        for after in successors(found[here], nodes, wanted, prompt=prompt):
             there = key(after)
             if there == here:
                 continue
@@ -152,15 +183,14 @@ def explore(deployment: Deployment, nodes: tuple[Node, ...], missing: int, *, pr
                 queue.append(there)
         if len(found) > MOST_STATES:
             raise TooLargeError
-    rolls = [c for c in found.values() if is_new(of(c, Deployment)[0])]
-    good = [here for here, c in found.items() if is_new(of(c, Deployment)[0]) and is_complete(c)]
+    rolls = [c for c in found.values() if is_new(of(c, WORKLOADS)[0])]
+    good = [here for here, c in found.items() if is_new(of(c, WORKLOADS)[0]) and is_complete(c, wanted)]
     reaches = set(good)
     for here in good:
         for before in befores.get(here, set()) - reaches:
             reaches.add(before)
             good.append(before)
-    needed = (deployment.spec.replicas or 0) - missing
-    return len(reaches) == len(found), all(sum(is_up(pod) for pod in of(c, Pod)) >= needed for c in rolls)
+    return len(reaches) == len(found), all(sum(is_up(pod) for pod in of(c, Pod)) >= wanted - missing for c in rolls)
 
 
 def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str = "RollingUpdate") -> Deployment:
@@ -187,10 +217,10 @@ def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str =
     return parse_as(Deployment, admission.admit(raw, version="1.37"))
 
 
-def agree(deployment: Deployment, count: int, missing: int, *, prompt: bool = True) -> tuple[bool, bool]:
+def agree(workload: Workload, count: int, missing: int, *, prompt: bool = True) -> tuple[bool, bool]:
     nodes = tuple(ordinary(index) for index in range(count))
-    expected = explore(deployment, nodes, missing, prompt=prompt)
-    checked = rollout.run(World(deployment=deployment, nodes=nodes, controllers=CONTROLLERS, prompt=prompt), 50_000)
+    expected = explore(workload, nodes, missing, prompt=prompt)
+    checked = rollout.run(Setting(workload, nodes, prompt=prompt), 50_000)
     assert checked.graph.complete
     assert (checked.endless is None, checked.short is None) == expected
     return expected
@@ -231,3 +261,37 @@ def test_agrees_on_recreate() -> None:
 def test_agrees_that_controllers_which_lag_take_no_pod_too_many() -> None:
     """Without `controllers/prompt` too: no old ReplicaSet shrinks while its counts are of before it was resized."""
     assert agree(web(3, 1, 0, apart=False), 1, 0, prompt=False) == (True, True)
+
+
+def numbered(replicas: int, *, apart: bool, kind: type[StatefulSet] | type[DaemonSet], **spec: Any) -> Workload:
+    raw = to_wire(web(replicas, 1, 0, apart=apart))
+    more = {"serviceName": "web", "replicas": replicas} if kind is StatefulSet else {}
+    kept = {name: raw["spec"][name] for name in ("selector", "template")}
+    made = {**raw, "kind": kind.kind, "spec": {**kept, **more, **spec}}
+    return parse_as(kind, admission.admit(made, version="1.37"))
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.parametrize(
+    ("replicas", "count", "apart", "expected"),
+    [(1, 1, False, (True, True)), (2, 1, False, (True, True)), (2, 2, True, (True, True)), (2, 1, True, (False, True))],
+)
+def test_agrees_on_stateful_sets(
+    policy: str, replicas: int, count: int, apart: bool, expected: tuple[bool, bool]
+) -> None:
+    made = numbered(replicas, apart=apart, kind=StatefulSet, podManagementPolicy=policy)
+    assert agree(made, count, 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("rolling", "apart", "expected"),
+    [
+        ({"maxUnavailable": 1}, False, (True, True)),
+        ({"maxSurge": 1, "maxUnavailable": 0}, False, (True, True)),
+        ({"maxSurge": 1, "maxUnavailable": 0}, True, (False, True)),
+    ],
+)
+def test_agrees_on_daemon_sets(rolling: dict[str, int], apart: bool, expected: tuple[bool, bool]) -> None:
+    """A surge pod of a set whose pods keep apart finds its node taken by the one that it is to replace."""
+    made = numbered(1, apart=apart, kind=DaemonSet, updateStrategy={"rollingUpdate": rolling})
+    assert agree(made, 2, rolling["maxUnavailable"]) == expected

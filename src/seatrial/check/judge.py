@@ -18,6 +18,7 @@ TEXTS = {
     "others/steady": "other workloads are installed and do not roll out",
     "controllers/fresh": "controllers see the current state, no lagging cache",
     "rollout/template-change": "one rollout follows, to a template of the same needs",
+    "storage/binds": "claims are bound and volumes attach wherever their pods go",
     "ties/sampled": "ties of over four different pods: 24 orders tried",
     "order/as-written": "the pods are scheduled in the order of the files",
 }

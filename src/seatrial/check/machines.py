@@ -8,15 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption
-from seatrial.control import scheduler
-from seatrial.kube.objects import Deployment, Node, ObjectMeta, Pod, parse_as
+from seatrial.control import daemonset, relations, scheduler
+from seatrial.control.writes import Create
+from seatrial.kube.objects import (
+    DaemonSet,
+    Deployment,
+    Job,
+    Node,
+    ObjectMeta,
+    Pod,
+    PodTemplateSpec,
+    ReplicaSet,
+    ReplicationController,
+    StatefulSet,
+    parse_as,
+)
 
-MOST = 50
+Workload = Deployment | StatefulSet | DaemonSet | ReplicaSet | ReplicationController | Job
+WORKLOADS: Final = (Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job)
+_NOW: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+MOST: Final = 50
 """Beyond this many inferred machines the pods do not fit for a reason that more machines do not cure."""
 
 
@@ -57,15 +76,22 @@ def ready(node: Node) -> Node:
     )
 
 
-def pods_of(deployment: Deployment, count: int) -> list[Pod]:
-    """`count` pods of the Deployment's template, not yet bound."""
-    template = deployment.spec.template
+def template_of(workload: Workload) -> PodTemplateSpec:
+    template = workload.spec.template
+    assert template is not None, "admission gives every workload a template"
+    return template
+
+
+def pods_of(workload: Workload, count: int) -> list[Pod]:
+    """`count` pods of the workload's template, not yet bound."""
+    template = template_of(workload)
+    meta = workload.metadata
     return [
         Pod(
             metadata=ObjectMeta(
-                name=f"{deployment.metadata.name}-{index}",
-                uid=f"{deployment.metadata.namespace}/{deployment.metadata.name}-{index}",
-                namespace=deployment.metadata.namespace,
+                name=f"{meta.name}-{index}",
+                uid=f"{meta.namespace}/{meta.name}-{index}",
+                namespace=meta.namespace,
                 labels=template.metadata.labels,
                 annotations=template.metadata.annotations,
             ),
@@ -75,21 +101,47 @@ def pods_of(deployment: Deployment, count: int) -> list[Pod]:
     ]
 
 
-def replicas(deployment: Deployment) -> int:
-    return 1 if deployment.spec.replicas is None else deployment.spec.replicas
+def replicas(workload: Workload) -> int:
+    """How many pods it asks for at a time; a DaemonSet's number depends on the machines (`daemons_of`)."""
+    match workload:
+        case Job(spec=spec):
+            parallel = 1 if spec.parallelism is None else spec.parallelism
+            return 0 if spec.suspend else parallel if spec.completions is None else min(parallel, spec.completions)
+        case DaemonSet():
+            return 0
+        case _:
+            return 1 if workload.spec.replicas is None else workload.spec.replicas
+
+
+def daemons_of(daemons: DaemonSet, nodes: Sequence[Node]) -> list[Pod]:
+    """The pods that its controller makes for these machines, each pinned to one."""
+    subject = msgspec.structs.replace(daemons, metadata=msgspec.structs.replace(daemons.metadata, uid="daemons"))
+    seen = relations.observe(daemonset.CONTROLLER, subject, {Node: nodes}, _NOW)
+    made = [write.object for write in daemonset.CONTROLLER.reconcile(seen).writes if isinstance(write, Create)]
+    pods = [item for item in made if isinstance(item, Pod)]
+    name = f"{daemons.metadata.namespace}/{daemons.metadata.name}"
+    return [
+        msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, name=each, uid=each))
+        for each, pod in ((f"{name}-{index}", pod) for index, pod in enumerate(pods))
+    ]
 
 
 def place(
-    system: System, nodes: Sequence[Node], *, surge: bool = False, without: Deployment | None = None
+    system: System, nodes: Sequence[Node], *, surge: bool = False, without: Workload | None = None
 ) -> tuple[list[Pod], list[Misfit]]:
     """Bind every pod of the system (but those of `without`) in the order of the files."""
     bound: list[Pod] = []
     misfits: list[Misfit] = []
     groups: list[tuple[str, list[Pod]]] = [("Pod " + pod.metadata.name, [pod]) for pod in system.all(Pod)]
-    for deployment in system.all(Deployment):
-        if without is None or deployment.key != without.key:
-            count = replicas(deployment) + (resolved_surge(deployment) if surge else 0)
-            groups.append((str(deployment.key), pods_of(deployment, count)))
+    for entry in system.entries:
+        workload = entry.typed
+        if not isinstance(workload, WORKLOADS) or (without is not None and workload.key == without.key):
+            continue
+        if isinstance(workload, DaemonSet):
+            groups.append((str(workload.key), daemons_of(workload, nodes)))
+        else:
+            count = replicas(workload) + (resolved_surge(workload) if surge else 0)
+            groups.append((str(workload.key), pods_of(workload, count)))
     for owner, pods in groups:
         for index, pod in enumerate(pods):
             if pod.spec.node_name:
@@ -137,15 +189,29 @@ def resolve(value: int | str | None, total: int, *, up: bool) -> int:
     return -(-total * percent // 100) if up else total * percent // 100
 
 
-def resolved_surge(deployment: Deployment) -> int:
-    rolling = deployment.spec.strategy.rolling_update
-    return resolve(rolling.max_surge, replicas(deployment), up=True) if rolling else 0
+def resolved_surge(workload: Workload) -> int:
+    if not isinstance(workload, Deployment):
+        return 0
+    rolling = workload.spec.strategy.rolling_update
+    return resolve(rolling.max_surge, replicas(workload), up=True) if rolling else 0
 
 
-def resolved_unavailable(deployment: Deployment) -> int:
-    """What may be missing during a rollout; 1 where both bounds round to 0 (upstream's `ResolveFenceposts`)."""
-    if deployment.spec.strategy.type == "Recreate":
-        return replicas(deployment)
-    rolling = deployment.spec.strategy.rolling_update
-    missing = resolve(rolling.max_unavailable, replicas(deployment), up=False) if rolling else 0
-    return 1 if missing == 0 and resolved_surge(deployment) == 0 else missing
+def resolved_unavailable(workload: Workload, wanted: int) -> int:
+    """How many of `wanted` pods a rollout may take away at a time, as the workload's controller reads its strategy."""
+    match workload:
+        case Deployment(spec=spec):
+            if spec.strategy.type == "Recreate":
+                return wanted
+            rolling = spec.strategy.rolling_update
+            missing = resolve(rolling.max_unavailable, wanted, up=False) if rolling else 0
+            # upstream's `ResolveFenceposts`: both bounds at 0 would never move
+            return 1 if missing == 0 and resolved_surge(workload) == 0 else missing
+        case StatefulSet(spec=spec):
+            rolling_set = spec.update_strategy.rolling_update
+            given = rolling_set.max_unavailable if rolling_set else None
+            return 1 if given is None else max(1, resolve(given, wanted, up=True))
+        case DaemonSet(spec=spec):
+            rolling_daemons = spec.update_strategy.rolling_update
+            return resolve(rolling_daemons.max_unavailable, wanted, up=True) if rolling_daemons else 1
+        case _:
+            return 0

@@ -8,13 +8,20 @@ install that works is one step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from seatrial.check.explore import Endless, Graph
+from seatrial.check.machines import WORKLOADS, Workload
+from seatrial.check.model.model import Model
+from seatrial.check.model.pool import Pool
+from seatrial.check.model.space import ABSENT, Effect, State
 from seatrial.check.verdicts import Field, Step
-from seatrial.check.world import Effect, State, World, rolled
-from seatrial.kube.objects import Deployment, Pod, ReplicaSet
+from seatrial.kube.objects import Object, Pod, PodTemplateSpec, ReplicaSet
+
+Census = Callable[[State], str]
+"""`3 old pods ready, 1 new pod without a node`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +31,10 @@ class Story:
     reason: str
 
 
-def tell(world: World, graph: Graph[State, Any], target: int, endless: Endless | None) -> Story:
-    """The story of the shortest way to `target`, and once around where it stays for ever."""
+def tell(
+    model: Model, graph: Graph[State, Any], target: int, endless: Endless | None, *, subject: str, census: Census
+) -> Story:
+    """The story of the shortest way to `target`, and once around where it stays for ever; `subject` is installed."""
     path = graph.trace(target)
     around: list[int] = []
     if endless is not None and not endless.stuck:
@@ -39,17 +48,17 @@ def tell(world: World, graph: Graph[State, Any], target: int, endless: Endless |
     for position, there in enumerate([*path[1:], *around]):
         if around and position == len(path) - 1:
             loop = len(steps)
-        effect, state = _walk(world, state, graph.states[there])
-        deployment = world.objects[state[0]]
-        assert isinstance(deployment, Deployment)
+        effect, state = _walk(model, state, graph.states[there])
         if effect.actor == "User":
-            name = deployment.metadata.name
-            text = f"installs {name}; after {counted} moves of the cluster {_census(world, state)}"
-            steps = [Step("User", text), Step("User", "changes the pod template", (_changed(deployment),))]
+            change = _step(model.pool, effect) or Step("User", effect.action)
+            if not installed:
+                text = f"installs {subject}; after {counted} moves of the cluster {census(state)}"
+                steps = [Step("User", text)]
+            steps.append(Step("User", effect.action, change.changes))
             installed = True
             continue
         counted += 1
-        step = _step(world, effect)
+        step = _step(model.pool, effect)
         if step is None:
             continue
         if effect.actor == "Scheduler" and "available" in effect.action:
@@ -60,10 +69,10 @@ def tell(world: World, graph: Graph[State, Any], target: int, endless: Endless |
             steps[-1] = Step(step.actor, "; ".join(actions), (*last.changes, *step.changes))
         else:
             steps.append(step)
-    census = _census(world, state)
+    told = census(state)
     if endless is not None and endless.stuck:
-        steps.append(Step("Nobody", f"can do anything more: {census}"))
-    reason = f"{census}{f'; the scheduler says: {waiting}' if waiting else ''}"
+        steps.append(Step("Nobody", f"can do anything more: {told}"))
+    reason = f"{told}{f'; the scheduler says: {waiting}' if waiting else ''}"
     return Story(tuple(steps), loop, reason)
 
 
@@ -85,74 +94,83 @@ def _round_trip(graph: Graph[State, Any], endless: Endless) -> list[int]:
     raise AssertionError("a component of several states has a cycle through each")
 
 
-def _walk(world: World, state: State, wanted: State) -> tuple[Effect, State]:
-    for effect, after in world.raw_successors(state):
-        if world.canonical(after) == wanted:
+def _walk(model: Model, state: State, wanted: State) -> tuple[Effect, State]:
+    for effect, after in model.effects(state):
+        if model.renamed(after) == wanted:
             return effect, after
     raise AssertionError("renaming nodes changed what can happen: nodes taken for equal are not")
 
 
-def _step(world: World, effect: Effect) -> Step | None:
+def _step(pool: Pool, effect: Effect) -> Step | None:
     said: list[str] = []
     changes: list[Field] = []
-    created = deleted = 0
+    drawn = {"creates": 0, "deletes": 0}
     for old, new in effect.pairs:
-        before = world.objects[old] if old >= 0 else None
-        after = world.objects[new] if new >= 0 else None
-        if isinstance(after, ReplicaSet):
-            name = f"ReplicaSet {after.metadata.name}"
-            was = before.spec.replicas if isinstance(before, ReplicaSet) else None
-            if before is None:
-                said.append(f"creates {name} with {after.spec.replicas} replicas")
-            elif was != after.spec.replicas:
-                said.append(f"scales {name} from {was} to {after.spec.replicas}")
-            else:
-                continue
-            changes.append(Field(name, "spec.replicas", was, after.spec.replicas))
-        elif isinstance(before or after, Pod) and effect.actor not in ("Scheduler", "Node", "Time"):
-            created += before is None
-            deleted += before is not None
-        elif isinstance(after, Pod) and isinstance(before, Pod):
-            if before.spec.node_name != after.spec.node_name:
-                changes.append(Field(_of(after), "spec.nodeName", None, after.spec.node_name))
-            elif effect.actor == "Scheduler":
-                changes.append(Field(_of(after), "status.conditions[PodScheduled]", None, "False"))
-            said.append(effect.action)
-        elif isinstance(before, Pod):
-            said.append(effect.action)
-    if created:
-        said.append(f"creates {created} pod{'s' * (created > 1)}")
-    if deleted:
-        said.append(f"deletes {deleted} pod{'s' * (deleted > 1)}")
-    return Step(effect.actor, "; ".join(said), tuple(changes)) if said else None
+        before = pool[old] if old != ABSENT else None
+        after = pool[new] if new != ABSENT else None
+        thing = before if after is None else after
+        if isinstance(thing, Pod):
+            _of_pod(effect, before, after, said, changes, drawn)
+        elif isinstance(thing, ReplicaSet) and isinstance(after, ReplicaSet):
+            _of_replica_set(before, after, said, changes)
+        elif isinstance(before, WORKLOADS) and isinstance(after, WORKLOADS) and _template(before) != _template(after):
+            changes.append(Field(_called(after), "spec.template", "old", "new"))
+    for verb, count in drawn.items():
+        if count:
+            said.append(f"{verb} {count} pod{'s' * (count > 1)}")
+    return Step(effect.actor, "; ".join(said), tuple(changes)) if said or changes else None
 
 
-def _of(pod: Pod) -> str:
-    owner = pod.metadata.controller
-    return f"Pod of {owner.name}" if owner else "Pod"
-
-
-def _changed(deployment: Deployment) -> Field:
-    return Field(str(deployment.key), "spec.template", "old", "new")
-
-
-def _census(world: World, state: State) -> str:
-    """`3 old pods ready, 1 new pod waiting for a node`."""
-    deployment = world.objects[state[0]]
-    assert isinstance(deployment, Deployment)
-    counts: dict[tuple[str, str], int] = {}
-    for identity in state[2]:
-        pod = world.objects[identity]
-        assert isinstance(pod, Pod)
-        new = pod.metadata.annotations.get("kubectl.kubernetes.io/restartedAt") == "again"
-        age = ("new " if new else "old ") if rolled(deployment) else ""
-        if pod.metadata.deletion_timestamp is not None:
-            how = "stopping"
-        elif not pod.spec.node_name:
-            how = "without a node"
+def _of_pod(
+    effect: Effect,
+    before: Pod | None,
+    after: Pod | None,
+    said: list[str],
+    changes: list[Field],
+    drawn: dict[str, int],
+) -> None:
+    if effect.actor not in ("Scheduler", "Node", "Time"):
+        there = after or before
+        assert there is not None, "a change has a side"
+        if before is not None and after is not None and before.metadata.deletion_timestamp == _going(after):
+            return
+        verb = "creates" if before is None else "deletes"
+        if there.metadata.name:
+            said.append(f"{verb} pod {there.metadata.name}")
         else:
-            conditions = pod.status.conditions
-            how = "ready" if any(c.type == "Ready" and c.status == "True" for c in conditions) else "starting"
-        counts[age, how] = counts.get((age, how), 0) + 1
-    parts = [f"{count} {age}pod{'s' * (count > 1)} {how}" for (age, how), count in counts.items()]
-    return ", ".join(parts) or "there are no pods"
+            drawn[verb] += 1
+    elif before is not None and after is not None:
+        if before.spec.node_name != after.spec.node_name:
+            changes.append(Field(_called(after), "spec.nodeName", None, after.spec.node_name))
+        elif effect.actor == "Scheduler":
+            changes.append(Field(_called(after), "status.conditions[PodScheduled]", None, "False"))
+        said.append(effect.action)
+    elif before is not None:
+        said.append(effect.action)
+
+
+def _going(pod: Pod) -> object:
+    return pod.metadata.deletion_timestamp
+
+
+def _of_replica_set(before: object, after: ReplicaSet, said: list[str], changes: list[Field]) -> None:
+    name = f"ReplicaSet {after.metadata.name}"
+    was = before.spec.replicas if isinstance(before, ReplicaSet) else None
+    if before is None:
+        said.append(f"creates {name} with {after.spec.replicas} replicas")
+    elif was != after.spec.replicas:
+        said.append(f"scales {name} from {was} to {after.spec.replicas}")
+    else:
+        return
+    changes.append(Field(name, "spec.replicas", was, after.spec.replicas))
+
+
+def _template(workload: Workload) -> PodTemplateSpec | None:
+    return workload.spec.template
+
+
+def _called(item: Object) -> str:
+    if item.metadata.name:
+        return str(item.key)
+    owner = item.metadata.controller
+    return f"{item.kind} of {owner.name}" if owner else item.kind

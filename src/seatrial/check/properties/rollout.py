@@ -1,29 +1,30 @@
-"""`rollout/converges` and `rollout/available`: install each Deployment, change its template, look at every order.
+"""`rollout/converges` and `rollout/available`: install each workload, change its template, look at every order.
 
-converges: every fair run ends with all replicas of the newest template available.
-available: after the install, no reachable state has fewer available pods than replicas - maxUnavailable.
+converges: every fair run ends with all pods of the newest template available.
+available: after the install, no reachable state has fewer available pods than wanted - maxUnavailable.
 
-Each Deployment is explored by itself; the other workloads' pods stand where the scheduler puts them (`others/steady`).
+Deployments, StatefulSets and DaemonSets are explored each by itself (`rollouts`).
 Fields in conflict are those whose change cures. Such a change is a proved repair only if, with it, both properties hold
-for every Deployment and every pod fits; one after which only what was refuted before is still refuted says so.
-A Deployment without replicas has nothing to roll out; a paused one is explored like any other: its install never ends.
+for every workload and every pod fits; one after which only what was refuted before is still refuted says so.
+A workload without replicas has nothing to roll out; a paused Deployment is explored like any other: its install never
+ends. With the strategy OnDelete, or below a partition, pods change only when somebody deletes them: nothing is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from seatrial.check import explore, machines, story
+from seatrial.check.model.space import State
 from seatrial.check.properties import Question, schedule
-from seatrial.check.system import Entry, Path, Place
+from seatrial.check.rollouts import Rollout, Setting, Workload
+from seatrial.check.system import Entry, Path, Place, System
 from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
-from seatrial.check.world import State, World, available, rolled
-from seatrial.control import CONTROLLERS
-from seatrial.kube.objects import Deployment, Node, Pod, canonical, to_wire
+from seatrial.kube.objects import DaemonSet, Deployment, Node, StatefulSet, to_wire
 
 CONVERGES = "rollout/converges"
 AVAILABLE = "rollout/available"
@@ -42,13 +43,13 @@ class Candidate:
     """A change that a person would make, and the field it changes."""
 
     edits: tuple[tuple[Path, Any], ...]
-    deployment: Deployment
+    workload: Workload
     extra_node: bool = False
 
 
 @dataclass(slots=True)
 class Exploration:
-    world: World
+    rollout: Rollout
     graph: explore.Graph[State, Any]
     endless: explore.Endless | None
     short: int | None
@@ -65,52 +66,79 @@ class Exploration:
 
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
     verdicts: list[Verdict] = []
-    for entry in question.system.of("Deployment"):
-        if not isinstance(entry.typed, Deployment):
+    for entry in question.system.entries:
+        workload = entry.typed
+        if not isinstance(workload, Deployment | StatefulSet | DaemonSet):
             continue
-        if machines.replicas(entry.typed) > 0:
-            verdicts += _deployment(question, entry, entry.typed, wanted)
+        idle = _idle(workload, question.nodes)
+        if not idle:
+            verdicts += _workload(question, entry, workload, wanted)
         else:
-            message = "it asks for no pods (replicas: 0), so there is nothing to roll out"
             verdicts += [
-                Verdict(property=name, subject=str(entry.key), verdict=Answer.PROVED, message=message, method="lookup")
+                Verdict(property=name, subject=str(entry.key), verdict=Answer.PROVED, message=idle, method="lookup")
                 for name in (CONVERGES, AVAILABLE)
                 if name in wanted
             ]
     return verdicts
 
 
-def world(question: Question, deployment: Deployment, nodes: tuple[Node, ...]) -> World:
-    others, _ = machines.place(question.system, nodes, without=deployment)
+def _idle(workload: Workload, nodes: tuple[Node, ...]) -> str:
+    """Why there is nothing to roll out; empty if there is."""
+    if not _wanted(workload, nodes):
+        if isinstance(workload, DaemonSet):
+            return "no machine is to run it, so there is nothing to roll out"
+        return "it asks for no pods (replicas: 0), so there is nothing to roll out"
+    if not isinstance(workload, Deployment) and workload.spec.update_strategy.type == "OnDelete":
+        return "its strategy is OnDelete: pods change when somebody deletes them, so there is no rollout"
+    return ""
+
+
+def _wanted(workload: Workload, nodes: tuple[Node, ...]) -> int:
+    if isinstance(workload, DaemonSet):
+        return len(machines.daemons_of(workload, nodes))
+    return machines.replicas(workload)
+
+
+def setting(question: Question, workload: Workload, nodes: tuple[Node, ...]) -> Setting:
+    others, _ = machines.place(question.system, nodes, without=workload)
     text = " ".join(
         msgspec.json.encode(entry.admitted).decode() for entry in question.system.entries if entry.key.kind != "Node"
     )
     named = frozenset(node.metadata.name for node in nodes if f'"{node.metadata.name}"' in text)
-    return World(deployment=deployment, nodes=nodes, controllers=CONTROLLERS, others=tuple(others), named_nodes=named)
+    minor = int(question.system.version.split(".")[1])
+    return Setting(workload, nodes, tuple(others), named, minor=minor)
 
 
-def run(model: World, max_states: int) -> Exploration:
-    graph = explore.explore(model, max_states=max_states)
-    objects = model.objects
-    after = {i for i, o in enumerate(objects) if isinstance(o, Deployment) and rolled(o)}
-    minimum = model.deployment.spec.min_ready_seconds
-    up = {i for i, o in enumerate(objects) if isinstance(o, Pod) and o.spec.node_name and available(o, minimum)}
-    needed = machines.replicas(model.deployment) - machines.resolved_unavailable(model.deployment)
-    short = next(
-        (i for i, s in enumerate(graph.states) if s[0] in after and sum(pod in up for pod in s[2]) < needed), None
-    )
-    heads = {state[:2] for state in graph.states}
-    goal = {head for head in heads if head[0] in after and model.complete(*head)}
-    endless = explore.misses(graph, lambda state: state[:2] in goal) if graph.complete else None
-    rolls = sum(state[0] in after for state in graph.states)
-    ends = sum(state[:2] in goal for state in graph.states)
-    return Exploration(model, graph, endless, short, rolls, ends)
+def run(asked: Setting, max_states: int) -> Exploration:
+    rollout = Rollout(asked)
+    graph = explore.explore(rollout.model, max_states=max_states)
+    wanted = _wanted(asked.workload, asked.nodes)
+    needed = wanted - machines.resolved_unavailable(asked.workload, wanted)
+    pods = rollout.space.pods
+    up = {number for number in {n for s in graph.states for n in s[pods]} if rollout.available(rollout.pool[number])}
+    short = None
+    rolls = ends = 0
+    done: dict[State, bool] = {}
+    for position, state in enumerate(graph.states):
+        if rollout.rolled(state):
+            rolls += 1
+            if short is None and sum(number in up for number in state[pods]) < needed:
+                short = position
+            done[state] = rollout.done(state)
+            ends += done[state]
+    endless = explore.misses(graph, lambda state: done.get(state, False)) if graph.complete else None
+    return Exploration(rollout, graph, endless, short, rolls, ends)
 
 
-def _deployment(question: Question, entry: Entry, deployment: Deployment, wanted: frozenset[str]) -> list[Verdict]:
-    found = run(world(question, deployment, question.nodes), question.max_states)
-    question.outcomes[_asked(found.world)] = found.holds
-    assumptions = (question.machines.name, *ASSUMED, *(("ties/sampled",) if found.world.sampled_ties else ()))
+def _workload(question: Question, entry: Entry, workload: Workload, wanted: frozenset[str]) -> list[Verdict]:
+    asked = setting(question, workload, question.nodes)
+    found = run(asked, question.max_states)
+    question.outcomes[asked.asked] = found.holds
+    more = [
+        *(["storage/binds"] if _claims(workload) else []),
+        *(["ties/sampled"] if found.rollout.sampled_ties else []),
+    ]
+    assumptions = (question.machines.name, *ASSUMED, *more)
     covered = Covered(len(found.graph.edges), found.graph.transitions)
     base = Verdict(
         property=CONVERGES,
@@ -123,27 +151,40 @@ def _deployment(question: Question, entry: Entry, deployment: Deployment, wanted
     )
     verdicts = []
     if CONVERGES in wanted:
-        verdicts.append(_converges(question, entry, deployment, found, base))
+        verdicts.append(_converges(question, entry, found, base))
     if AVAILABLE in wanted:
-        verdicts.append(_available(deployment, entry, found, msgspec.structs.replace(base, property=AVAILABLE)))
+        verdicts.append(_available(question, entry, found, msgspec.structs.replace(base, property=AVAILABLE)))
     return verdicts
 
 
-def _converges(question: Question, entry: Entry, deployment: Deployment, found: Exploration, base: Verdict) -> Verdict:
+def _claims(workload: Workload) -> bool:
+    if isinstance(workload, StatefulSet) and workload.spec.volume_claim_templates:
+        return True
+    volumes = workload.spec.template.spec.volumes
+    return any(volume.persistent_volume_claim is not None or volume.ephemeral is not None for volume in volumes)
+
+
+def _tell(found: Exploration, target: int, endless: explore.Endless | None) -> story.Story:
+    subject = found.rollout.setting.workload.metadata.name
+    return story.tell(found.rollout.model, found.graph, target, endless, subject=subject, census=found.rollout.census)
+
+
+def _converges(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    workload = found.rollout.setting.workload
     if not found.graph.complete:
         return _unknown(found, base)
     if found.endless is None:
         if not found.ends:
             raise AssertionError(f"no run of {entry.key} ends, and none is endless: the model is wrong")
-        count = machines.replicas(deployment)
+        count = _wanted(workload, question.nodes)
         orders = "in every order that the assumptions leave"
         message = f"installing it and changing its template ends with {count} new pods available, {orders}"
         return msgspec.structs.replace(base, message=message)
-    told = story.tell(found.world, found.graph, found.endless.entry, found.endless)
-    after = rolled(cast(Deployment, found.world.objects[found.graph.states[found.endless.entry][0]]))
-    repairs, places = _repairs(question, entry, deployment)
+    told = _tell(found, found.endless.entry, found.endless)
+    after = found.rollout.rolled(found.graph.states[found.endless.entry])
+    repairs, places = _repairs(question, entry, workload)
     reason = told.reason
-    if deployment.spec.paused:
+    if isinstance(workload, Deployment) and workload.spec.paused:
         reason = f"it is paused, and a paused Deployment creates no ReplicaSet; {reason}"
     if repairs:
         reason = f"{reason.rstrip('.')}. Each repair was checked again for {CONVERGES}, {AVAILABLE} and {schedule.NAME}"
@@ -159,15 +200,18 @@ def _converges(question: Question, entry: Entry, deployment: Deployment, found: 
     )
 
 
-def _available(deployment: Deployment, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
-    needed = machines.replicas(deployment) - machines.resolved_unavailable(deployment)
+def _available(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    workload = found.rollout.setting.workload
+    wanted = _wanted(workload, question.nodes)
+    needed = wanted - machines.resolved_unavailable(workload, wanted)
     if found.short is not None:
-        told = story.tell(found.world, found.graph, found.short, None)
+        told = _tell(found, found.short, None)
+        field = "strategy" if isinstance(workload, Deployment) else "updateStrategy"
         return msgspec.structs.replace(
             base,
             verdict=Answer.REFUTED,
             message=f"during a rollout fewer than {needed} pods are available",
-            places=(entry.place("spec", "strategy"),),
+            places=(entry.place("spec", field),),
             trace=told.steps,
         )
     if not found.graph.complete:
@@ -178,7 +222,7 @@ def _available(deployment: Deployment, entry: Entry, found: Exploration, base: V
             verdict=Answer.UNKNOWN,
             message="the install never ends, so no rollout was reached (see rollout/converges)",
         )
-    message = f"at least {needed} of {machines.replicas(deployment)} pods stay available in every state of a rollout"
+    message = f"at least {needed} of {wanted} pods stay available in every state of a rollout"
     return msgspec.structs.replace(base, message=message)
 
 
@@ -187,10 +231,10 @@ def _unknown(found: Exploration, base: Verdict) -> Verdict:
     return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
 
 
-def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[tuple[Repair, ...], tuple[Place, ...]]:
+def _repairs(question: Question, entry: Entry, workload: Workload) -> tuple[tuple[Repair, ...], tuple[Place, ...]]:
     repairs: list[Repair] = []
     places: dict[str, Place] = {}
-    for candidate in _candidates(entry, deployment):
+    for candidate in _candidates(workload):
         failing = _failing(_repaired(question, entry, candidate))
         if failing and (str(entry.key) in failing or not failing <= _failing(question)):
             continue
@@ -210,7 +254,7 @@ def _repairs(question: Question, entry: Entry, deployment: Deployment) -> tuple[
 def _repaired(question: Question, entry: Entry, candidate: Candidate) -> Question:
     """The question about the system with the change made. Inferred machines are inferred again, as they will be."""
     entries = tuple(
-        replace(other, typed=candidate.deployment) if other is entry else other for other in question.system.entries
+        replace(other, typed=candidate.workload) if other is entry else other for other in question.system.entries
     )
     system = replace(question.system, entries=entries)
     nodes = machines.inventory(system)[0]
@@ -220,68 +264,65 @@ def _repaired(question: Question, entry: Entry, candidate: Candidate) -> Questio
 
 
 def _failing(question: Question) -> frozenset[str]:
-    """The Deployments whose rollout is not shown to converge and stay available, and those whose pods do not fit."""
+    """The workloads whose rollout is not shown to converge and stay available, and those whose pods do not fit."""
     failing = {f"{misfit.owner} does not fit" for misfit in machines.place(question.system, question.nodes)[1]}
-    for deployment in question.system.all(Deployment):
-        if machines.replicas(deployment) > 0 and not _holds(question, deployment):
-            failing.add(str(deployment.key))
+    for workload in _rolling(question.system):
+        if not _idle(workload, question.nodes) and not _holds(question, workload):
+            failing.add(str(workload.key))
     return frozenset(failing)
 
 
-def _holds(question: Question, deployment: Deployment) -> bool:
-    model = world(question, deployment, question.nodes)
-    key = _asked(model)
-    found = question.outcomes.get(key)
+def _rolling(system: System) -> Iterator[Workload]:
+    return (entry.typed for entry in system.entries if isinstance(entry.typed, Deployment | StatefulSet | DaemonSet))
+
+
+def _holds(question: Question, workload: Workload) -> bool:
+    asked = setting(question, workload, question.nodes)
+    found = question.outcomes.get(asked.asked)
     if found is None:
-        found = question.outcomes[key] = run(model, question.max_states).holds
+        found = question.outcomes[asked.asked] = run(asked, question.max_states).holds
     return found
 
 
-def _asked(model: World) -> tuple[bytes, ...]:
-    """What a world is about: two worlds with the same have the same answers."""
-    nodes = b"\n".join(canonical(node) for node in model.nodes)
-    named = " ".join(sorted(model.named_nodes)).encode()
-    return (canonical(model.deployment), nodes, named, *sorted(canonical(pod) for pod in model.others))
-
-
-def _candidates(entry: Entry, deployment: Deployment) -> Iterator[Candidate]:
-    spec = deployment.spec
-    if spec.paused:
-        resumed = msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, paused=False))
+def _candidates(workload: Workload) -> Iterator[Candidate]:
+    if isinstance(workload, Deployment) and workload.spec.paused:
+        resumed = msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, paused=False))
         yield Candidate(((("spec", "paused"), False),), resumed)
         return
-    rolling = spec.strategy.rolling_update
-    at: Path = ("spec", "strategy", "rollingUpdate")
-    if rolling is not None:
-        for changes in ({"max_unavailable": 1}, {"max_surge": 0, "max_unavailable": 1}):
-            strategy = msgspec.structs.replace(
-                spec.strategy, rolling_update=msgspec.structs.replace(rolling, **changes)
-            )
-            names = {"max_unavailable": "maxUnavailable", "max_surge": "maxSurge"}
-            yield Candidate(
-                tuple(((*at, names[name]), value) for name, value in changes.items()),
-                msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, strategy=strategy)),
-            )
-    pod = spec.template.spec
+    if isinstance(workload, Deployment):
+        yield from _other_strategies(workload)
+    pod = workload.spec.template.spec
     anti = pod.affinity.pod_anti_affinity if pod.affinity else None
     if anti is not None and anti.required_during_scheduling_ignored_during_execution:
         wire = to_wire(pod)
         terms = wire["affinity"]["podAntiAffinity"].pop("requiredDuringSchedulingIgnoredDuringExecution")
         preferred = [{"weight": 100, "podAffinityTerm": term} for term in terms]
         wire["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
-        template = msgspec.structs.replace(spec.template, spec=_pod_spec(wire))
+        template = msgspec.structs.replace(workload.spec.template, spec=_pod_spec(wire))
         where: Path = ("spec", "template", "spec", "affinity", "podAntiAffinity")
         yield Candidate(
             (((*where, "requiredDuringSchedulingIgnoredDuringExecution"), "preferred, weight 100"),),
-            msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, template=template)),
+            msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, template=template)),
         )
-    count = machines.replicas(deployment)
-    if count > 1:
-        yield Candidate(
-            ((("spec", "replicas"), count - 1),),
-            msgspec.structs.replace(deployment, spec=msgspec.structs.replace(spec, replicas=count - 1)),
+    if not isinstance(workload, DaemonSet) and (count := machines.replicas(workload)) > 1:
+        fewer = msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, replicas=count - 1))
+        yield Candidate(((("spec", "replicas"), count - 1),), fewer)
+    yield Candidate(((("spec",), "+1"),), workload, extra_node=True)
+
+
+def _other_strategies(deployment: Deployment) -> Iterator[Candidate]:
+    rolling = deployment.spec.strategy.rolling_update
+    if rolling is None:
+        return
+    at: Path = ("spec", "strategy", "rollingUpdate")
+    names = {"max_unavailable": "maxUnavailable", "max_surge": "maxSurge"}
+    for changes in ({"max_unavailable": 1}, {"max_surge": 0, "max_unavailable": 1}):
+        strategy = msgspec.structs.replace(
+            deployment.spec.strategy, rolling_update=msgspec.structs.replace(rolling, **changes)
         )
-    yield Candidate(((("spec",), "+1"),), deployment, extra_node=True)
+        spec = msgspec.structs.replace(deployment.spec, strategy=strategy)
+        edits = tuple(((*at, names[name]), value) for name, value in changes.items())
+        yield Candidate(edits, msgspec.structs.replace(deployment, spec=spec))
 
 
 def _pod_spec(wire: dict[str, Any]) -> Any:

@@ -1,0 +1,332 @@
+"""A controller as a mover: its decisions on what a state shows it, each computed once.
+
+A decision is remembered twice: on the slots that the controller reads (which is quick to look up), and on the views of
+exactly the objects that its declared reads relate to the subject (which different slots share). A controller is a pure
+function of what it reads, so what is not in the key cannot change it. Where a decision changes an object that it sees
+through a view, the change depends on the whole object, and the whole object is the key.
+
+Objects without a name are called by their position while a decision looks at them. Names decide nothing but ties, so a
+decision that changes such objects is asked once for every order of those the subject owns, up to `TIE_ORDERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, permutations
+from typing import Any, Final
+
+from seatrial.check.model.pool import DRAWN, NOW, Pool
+from seatrial.check.model.space import ABSENT, Effect, Slot, Space, State
+from seatrial.check.model.writing import Execution, Rejected
+from seatrial.control import relations
+from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
+from seatrial.control.writes import RecordEvent, Refusal
+from seatrial.kube.objects import Object, PodDisruptionBudget, ResourceQuota, canonical
+
+TIE_ORDERS: Final = 24
+"""All orders of up to four different objects; beyond that the first 24, and the verdict says so (`ties/sampled`)."""
+ADMITTING: Final = (ResourceQuota, PodDisruptionBudget)
+"""The kinds that the server looks at when it takes a write, whoever writes."""
+_UNRELATED: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a controller asked to be told again of a subject."""
+
+    controller: str
+    subject: tuple[str, str, str]
+    value: Hashable
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The reads of one kind: which objects of a slot a subject of some standing sees, and how."""
+
+    kind: type[Object]
+    reads: tuple[Read, ...]
+    position: int
+    """Of the kind's slot among those that the controller may look at; -1 for a kind that does not occur."""
+    wanted: bool = False
+    """Some decision has asked for the kind."""
+    looked_at: bool = False
+    """The kind is part of what decisions are remembered by."""
+    sights: dict[tuple[int, int], int] = field(default_factory=dict)
+    seen: dict[tuple[int, Slot], tuple[Slot, Slot]] = field(default_factory=dict)
+    """By standing and slot: the objects seen, and their views."""
+
+
+class _Shown(Mapping[type[Object], tuple[Object, ...]]):
+    """What a controller is given to see; notes which kinds that occur it looks at."""
+
+    __slots__ = ("_readings", "objects")
+
+    def __init__(self, readings: Sequence[_Reading]) -> None:
+        self._readings = readings
+        self.objects: dict[type[Object], tuple[Object, ...]] = {reading.kind: () for reading in readings}
+
+    def __getitem__(self, kind: type[Object]) -> tuple[Object, ...]:
+        for reading in self._readings:
+            if reading.kind is kind and reading.position != ABSENT:
+                reading.wanted = True
+        return self.objects[kind]
+
+    def __iter__(self) -> Iterator[type[Object]]:
+        for reading in self._readings:
+            reading.wanted = reading.position != ABSENT
+        return iter(self.objects)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+class Control:
+    """`shown` are the slots that it looks at, its subject's first; `ignores` are reads that decide nothing here."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        pool: Pool,
+        space: Space,
+        minor: int = NEWEST_MINOR,
+        *,
+        ignores: Sequence[Relation] = (),
+        stops_at_once: bool = False,
+    ) -> None:
+        self.name = controller.name
+        self._stops_at_once = stops_at_once
+        self._controller = controller
+        self._pool = pool
+        self._minor = minor
+        reads = [read for read in controller.reads if read.relation not in ignores]
+        kinds = tuple(dict.fromkeys(read.kind for read in reads))
+        shown = [space.slots[controller.subject]]
+        self._readings = []
+        for kind in kinds:
+            slot = space.slots.get(kind)
+            if slot is not None and slot not in shown:
+                shown.append(slot)
+            of_kind = tuple(read for read in reads if read.kind is kind)
+            self._readings.append(_Reading(kind, of_kind, ABSENT if slot is None else shown.index(slot)))
+        self._door = tuple(len(shown) + n for n, kind in enumerate(ADMITTING) if kind in space.slots)
+        shown += [space.slots[kind] for kind in ADMITTING if kind in space.slots]
+        self._memories = ABSENT
+        if Memory in space.slots:
+            self._memories = len(shown)
+            shown.append(space.slots[Memory])
+        self._slots = tuple(shown)
+        self._always = (shown[0], *(shown[n] for n in self._door), *shown[len(shown) - (self._memories != ABSENT) :])
+        self.shown = self._always
+        self.sampled_ties = False
+        self._standings: dict[Hashable, int] = {}
+        self._standing_of: dict[int, int] = {}
+        self._concerned: dict[int, bool] = {}
+        self._by_views: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
+        self._exactly: dict[tuple[Any, ...], tuple[Effect, ...]] = {}
+
+    def effects(self, state: State) -> list[Effect]:
+        found: list[Effect] = []
+        parts = [state[slot] for slot in self._slots]
+        for subject in dict.fromkeys(parts[0]):
+            if self._is_concerned(subject):
+                found += self._decide(subject, parts)
+        return found
+
+    def _is_concerned(self, subject: int) -> bool:
+        found = self._concerned.get(subject)
+        if found is None:
+            ask = self._controller.concerned
+            found = self._concerned[subject] = ask is None or ask(self._pool[subject])
+        return found
+
+    def _decide(self, subject: int, parts: Sequence[Slot]) -> tuple[Effect, ...]:
+        standing = self._standing(subject)
+        objects: list[Slot] = []
+        views: list[Slot] = []
+        for reading in self._readings:
+            if not reading.looked_at:
+                objects.append(())
+                views.append(())
+                continue
+            slot = parts[reading.position]
+            seen = reading.seen.get((standing, slot))
+            if seen is None:
+                seen = reading.seen[standing, slot] = self._sight(reading, subject, standing, slot)
+            objects.append(seen[0])
+            views.append(seen[1])
+        memory = self._memory(subject, parts)
+        door = tuple(parts[position] for position in self._door)
+        key = (subject, memory, door, *views)
+        found = self._by_views.get(key)
+        if found is not None:
+            return found
+        exactly = (subject, memory, door, *objects)
+        if key in self._by_views:
+            found = self._exactly.get(exactly)
+            if found is not None:
+                return found
+        found, viewed_changed = self._ask(subject, memory, door, objects, views)
+        if self._looks_further():
+            return self._decide(subject, parts)
+        if viewed_changed:
+            self._by_views[key] = None
+            self._exactly[exactly] = found
+        else:
+            self._by_views[key] = found
+        return found
+
+    def _looks_further(self) -> bool:
+        """Whether a decision has looked at kinds that none before it looked at: then it is asked again, with them."""
+        more = [reading for reading in self._readings if reading.wanted and not reading.looked_at]
+        for reading in more:
+            reading.looked_at = True
+        if more:
+            self._by_views.clear()
+            self._exactly.clear()
+            looked = (self._slots[reading.position] for reading in self._readings if reading.looked_at)
+            self.shown = tuple(dict.fromkeys((*self._always, *looked)))
+        return bool(more)
+
+    def _sight(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> tuple[Slot, Slot]:
+        objects, views = [], []
+        for number in slot:
+            view = reading.sights.get((standing, number))
+            if view is None:
+                view = reading.sights[standing, number] = self._view(reading, subject, number)
+            if view != _UNRELATED:
+                objects.append(number)
+                views.append(view)
+        return tuple(objects), tuple(views)
+
+    def _view(self, reading: _Reading, subject: int, number: int) -> int:
+        item: Object = self._pool.named(number, 0)
+        for read in reading.reads:
+            if relations.related(read, self._pool[subject], item):
+                return number if read.view is None else self._pool.view(read.view(self._pool[number]))
+        return _UNRELATED
+
+    def _standing(self, subject: int) -> int:
+        """What of a subject decides which objects are related to it: identity, owners, selector, storage."""
+        found = self._standing_of.get(subject)
+        if found is None:
+            item: Any = self._pool[subject]
+            meta = item.metadata
+            selector = getattr(getattr(item, "spec", None), "selector", None)
+            selects = (
+                tuple(sorted(selector.items())) if isinstance(selector, dict) else selector and canonical(selector)
+            )
+            key = (
+                meta.namespace,
+                meta.name,
+                meta.uid,
+                meta.owner_references,
+                tuple(selects or ()),
+                relations.storage(item),
+            )
+            found = self._standing_of[subject] = self._standings.setdefault(key, len(self._standings))
+        return found
+
+    def _memory(self, subject: int, parts: Sequence[Slot]) -> int:
+        if self._memories == ABSENT:
+            return ABSENT
+        place = _place(self._pool[subject])
+        for number in parts[self._memories]:
+            memory: Memory = self._pool[number]
+            if memory.controller == self.name and memory.subject == place:
+                return number
+        return ABSENT
+
+    def _ask(
+        self, subject: int, memory: int, door: Sequence[Slot], objects: list[Slot], views: list[Slot]
+    ) -> tuple[tuple[Effect, ...], bool]:
+        """The effects of the decision in each order that could matter, and whether what is seen by a view changes."""
+        uid = self._pool[subject].metadata.uid
+        drawn = sorted(
+            {
+                number
+                for numbers in objects
+                for number in numbers
+                if not self._pool[number].metadata.name and self._owned(number, uid)
+            }
+        )
+        found: dict[tuple[tuple[int, int], ...], Effect] = {}
+        viewed_changed = False
+        for order in islice(permutations(drawn), TIE_ORDERS):
+            effect, changed = self._call(subject, memory, door, objects, views, order)
+            viewed_changed = viewed_changed or changed
+            if effect is not None:
+                found.setdefault(effect.pairs, effect)
+            if effect is None or not any(old in order for old, _ in effect.pairs):
+                break
+        else:
+            self.sampled_ties = self.sampled_ties or len(drawn) > 4
+        return tuple(found.values()), viewed_changed
+
+    def _owned(self, number: int, uid: str) -> bool:
+        owner = self._pool[number].metadata.controller
+        return owner is not None and owner.uid == uid
+
+    def _call(
+        self,
+        subject: int,
+        memory: int,
+        door: Sequence[Slot],
+        objects: list[Slot],
+        views: list[Slot],
+        order: Sequence[int],
+    ) -> tuple[Effect | None, bool]:
+        rank = {number: position for position, number in enumerate(order)}
+        last = len(rank)
+        named: dict[tuple[type, str, str], tuple[int, Object]] = {}
+        shown = _Shown(self._readings)
+        by_view: set[int] = set()
+        for reading, numbers, looks in zip(self._readings, objects, views, strict=True):
+            pairs = sorted(zip(numbers, looks, strict=True), key=lambda pair: (rank.get(pair[0], last), pair))
+            seen = []
+            for position, (number, view) in enumerate(pairs):
+                item = self._pool.named(number, position)
+                named[type(item), item.metadata.namespace, item.metadata.name] = (number, item)
+                seen.append(item if view == number else self._pool.named(view, position))
+                if view != number:
+                    by_view.add(number)
+            if seen and seen[0].metadata.name.startswith(DRAWN):
+                shown.objects[reading.kind] = tuple(seen)
+            else:
+                shown.objects[reading.kind] = tuple(
+                    sorted(seen, key=lambda item: (item.metadata.namespace, item.metadata.name))
+                )
+        for number in chain.from_iterable(door):
+            item = self._pool[number]
+            named.setdefault((type(item), item.metadata.namespace, item.metadata.name), (number, item))
+        item = self._pool[subject]
+        named[type(item), item.metadata.namespace, item.metadata.name] = (subject, item)
+        told = None if memory == ABSENT else self._pool[memory].value
+        seen_now = Seen(item, shown, NOW, self._minor, None, told)
+        decision = self._controller.reconcile(seen_now)
+        execution = Execution(self._pool, named, self._stops_at_once)
+        try:
+            execution.all(decision.writes)
+        except Rejected as rejected:
+            if self._controller.hears_refusals and not execution.changed:
+                refusal = Refusal(rejected.write, str(rejected))
+                again = Seen(item, shown, NOW, self._minor, refusal, told)
+                decision = self._controller.reconcile(again)
+                execution = Execution(self._pool, named, self._stops_at_once)
+                execution.allowed(decision.writes)
+        pairs_found = list(execution.pairs())
+        if self._memories != ABSENT:
+            new = ABSENT
+            if decision.memory is not None:
+                new = self._pool.fact(Memory(self.name, _place(item), decision.memory))
+            if new != memory:
+                pairs_found.append((memory, new))
+        if not pairs_found:
+            return None, False
+        said = dict.fromkeys(write.message for write in decision.writes if isinstance(write, RecordEvent))
+        effect = Effect((self.name, subject), tuple(sorted(pairs_found)), self._controller.actor, "; ".join(said))
+        return effect, any(old in by_view for old, _ in effect.pairs)
+
+
+def _place(item: Object) -> tuple[str, str, str]:
+    return (item.kind, item.metadata.namespace, item.metadata.name)

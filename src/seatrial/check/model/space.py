@@ -1,0 +1,75 @@
+"""A state of a model: for every kind the numbers of its objects, sorted; and the effects that lead to the next.
+
+A state is a tuple of slots, one for each kind of value; equal objects occur in a slot as often as there are of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from seatrial.kube.objects import Pod
+
+Slot = tuple[int, ...]
+State = tuple[Slot, ...]
+Label = tuple[str, Hashable]
+"""Who acts, and on what: two moves with one label are one thing that can be put off."""
+ABSENT: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one move does: pairs of numbers before and after, `ABSENT` for absence; and what a story tells about it."""
+
+    label: Label
+    pairs: tuple[tuple[int, int], ...]
+    actor: str
+    action: str = ""
+
+
+@dataclass(slots=True)
+class Space:
+    """Which slot holds which type."""
+
+    types: Sequence[type]
+    slots: Mapping[type, int] = field(init=False)
+    _changed: dict[tuple[Slot, tuple[tuple[int, int], ...]], Slot] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.slots = {kind: position for position, kind in enumerate(self.types)}
+
+    @property
+    def pods(self) -> int:
+        return self.slots[Pod]
+
+    def state(self, types: Sequence[type], numbers: Iterable[int]) -> State:
+        """The state of these values; `types` tells a number's type."""
+        found: list[list[int]] = [[] for _ in self.types]
+        for number in numbers:
+            found[self.slots[types[number]]].append(number)
+        return tuple(tuple(sorted(slot)) for slot in found)
+
+    def by_slot(self, types: Sequence[type], effect: Effect) -> tuple[tuple[int, tuple[tuple[int, int], ...]], ...]:
+        """The pairs of an effect, each slot's together; what no slot holds is no part of a state."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for old, new in effect.pairs:
+            slot = self.slots.get(types[new if old == ABSENT else old])
+            if slot is not None:
+                found.setdefault(slot, []).append((old, new))
+        return tuple((slot, tuple(pairs)) for slot, pairs in sorted(found.items()))
+
+    def change(self, slot: Slot, pairs: tuple[tuple[int, int], ...]) -> Slot:
+        """The slot after these changes."""
+        key = (slot, pairs)
+        found = self._changed.get(key)
+        if found is None:
+            numbers = list(slot)
+            for old, new in pairs:
+                if old != ABSENT:
+                    numbers.remove(old)
+                if new != ABSENT:
+                    numbers.append(new)
+            numbers.sort()
+            found = self._changed[key] = tuple(numbers)
+        return found

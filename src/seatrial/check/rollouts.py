@@ -1,0 +1,335 @@
+"""The model of one workload's rollout: install it, change its template, every order of what follows.
+
+The workload is explored by itself: other workloads' pods take room and stand still (`others/steady`). What differs
+between the kinds of workloads is a row of `KINDS`: which controllers act, what a state holds, when a rollout is done,
+how many pods may be missing meanwhile. Two reductions change no answer: nodes that differ in name only are renamed into
+one order (`model.symmetry`), and nodes are taken together where none of them decides anything (`_any_node_will_do`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from seatrial.check import machines
+from seatrial.check.model import symmetry
+from seatrial.check.model.control import Control, Memory
+from seatrial.check.model.model import Model, Mover
+from seatrial.check.model.pods import Ageing, Outcome, Placing, Running
+from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
+from seatrial.check.model.space import Space, State
+from seatrial.check.model.user import Objects, Pair, PlanStep, Progress, User
+from seatrial.control import CONTROLLERS, relations, scheduler
+from seatrial.control.controller import NEWEST_MINOR, Relation
+from seatrial.control.daemonset import GENERATION_ANNOTATION
+from seatrial.control.ownership import ready_since
+from seatrial.kube.objects import (
+    ControllerRevision,
+    DaemonSet,
+    Deployment,
+    Node,
+    Object,
+    PersistentVolumeClaim,
+    Pod,
+    PodTemplateSpec,
+    ReplicaSet,
+    StatefulSet,
+    canonical,
+)
+
+RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
+Workload = Deployment | StatefulSet | DaemonSet
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind of workload rolls out."""
+
+    controllers: tuple[str, ...]
+    holds: tuple[type, ...]
+    """What a state holds beside the pods, the workload itself first."""
+    reporters: tuple[str, ...]
+    """Whose reports are waited for before the next container starts or stops (`controllers/prompt`)."""
+    done: Callable[[Workload, Objects], bool]
+    """Whether all pods are of the present template and available; looks at `judged`."""
+    judged: tuple[type, ...]
+    forget: Callable[[Object], Object]
+    """Takes off what only repeats the rest of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a rollout is explored on. `named_nodes` are called by name somewhere in the system."""
+
+    workload: Workload
+    nodes: tuple[Node, ...]
+    others: tuple[Pod, ...] = ()
+    named_nodes: frozenset[str] = frozenset()
+    collapses: bool = True
+    prompt: bool = True
+    minor: int = NEWEST_MINOR
+
+    @property
+    def asked(self) -> tuple[bytes, ...]:
+        """What it is about: two settings with the same have the same answers."""
+        nodes = b"\n".join(canonical(node) for node in self.nodes)
+        named = " ".join(sorted(self.named_nodes)).encode()
+        return (canonical(self.workload), nodes, named, *sorted(canonical(pod) for pod in self.others))
+
+
+class Rollout:
+    """The model, and what its states say of the workload."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.kind = KINDS[type(setting.workload)]
+        workload = with_metadata(setting.workload, uid="workload", generation=1, creation_timestamp=LONG_AGO)
+        nodes, together = setting.nodes, False
+        if setting.collapses and (node := _any_node_will_do(setting)) is not None:
+            nodes, together = (node,), True
+        self.pool = pool = Pool(self.kind.forget)
+        self.space = space = Space((*self.kind.holds, Pod, Node, Memory, Progress))
+        at_once = together and _waits_for_none(workload)
+        # Pods of other ReplicaSets only rank a ReplicaSet's by the node they share: on one node all rank alike.
+        ignores = (Relation.SIBLING,) if together else ()
+        self.controls = [
+            Control(each, pool, space, setting.minor, ignores=ignores, stops_at_once=at_once)
+            for each in CONTROLLERS
+            if each.name in self.kind.controllers
+        ]
+        movers: list[Mover] = [
+            *self.controls,
+            Placing(pool, space, setting.others, setting.minor),
+            Running(pool, space, _healthy, setting.minor),
+            Ageing(pool, space, workload.spec.min_ready_seconds),
+            User(pool, space, (PlanStep("changes the pod template", self._change),), self.kind.judged),
+        ]
+        exchangeable = () if together else symmetry.groups(nodes, setting.others, setting.named_nodes)
+        self.model = Model(
+            pool,
+            space,
+            (workload, *nodes),
+            (Progress(0),),
+            movers,
+            yields=dict.fromkeys(("node", "time"), self.kind.reporters) if setting.prompt else {},
+            rename=symmetry.Renaming(pool, exchangeable, (space.pods,)) if exchangeable else None,
+        )
+
+    @property
+    def sampled_ties(self) -> bool:
+        return any(control.sampled_ties for control in self.controls)
+
+    def workload(self, state: State) -> Workload:
+        (number,) = state[0]
+        found: Workload = self.pool[number]
+        return found
+
+    def rolled(self, state: State) -> bool:
+        """Whether the user's change has been made."""
+        (number,) = state[self.space.slots[Progress]]
+        return bool(self.pool[number].made)
+
+    def pods(self, state: State) -> tuple[Pod, ...]:
+        return tuple(self.pool[number] for number in state[self.space.pods])
+
+    def done(self, state: State) -> bool:
+        objects: Objects = {
+            kind: tuple(self.pool[number] for number in state[self.space.slots[kind]]) for kind in self.kind.judged
+        }
+        return self.kind.done(self.workload(state), objects)
+
+    def census(self, state: State) -> str:
+        """`3 old pods ready, 1 new pod waiting for a node`."""
+        counts: dict[tuple[str, str], int] = {}
+        for pod in self.pods(state):
+            new = pod.metadata.annotations.get(RESTARTED) == "again"
+            age = ("new " if new else "old ") if self.rolled(state) else ""
+            if pod.metadata.deletion_timestamp is not None:
+                how = "stopping"
+            elif not pod.spec.node_name:
+                how = "without a node"
+            else:
+                how = "starting" if ready_since(pod) is None else "ready"
+            counts[age, how] = counts.get((age, how), 0) + 1
+        parts = [f"{count} {age}pod{'s' * (count > 1)} {how}" for (age, how), count in counts.items()]
+        return ", ".join(parts) or "there are no pods"
+
+    def available(self, pod: Pod) -> bool:
+        """A pod that counts: not being deleted, ready, and ready for long enough."""
+        since = ready_since(pod)
+        least = timedelta(seconds=self.setting.workload.spec.min_ready_seconds)
+        return pod.metadata.deletion_timestamp is None and since is not None and since + least <= NOW
+
+    def _change(self, objects: Objects) -> Sequence[Pair] | None:
+        (before,) = objects[type(self.setting.workload)]
+        assert isinstance(before, Deployment | StatefulSet | DaemonSet)
+        if not self.kind.done(before, objects):
+            return None
+        template = before.spec.template
+        annotations = {**template.metadata.annotations, RESTARTED: "again"}
+        changed = msgspec.structs.replace(
+            template, metadata=msgspec.structs.replace(template.metadata, annotations=annotations)
+        )
+        return ((before, with_template(before, changed)),)
+
+
+def with_template(workload: Workload, template: PodTemplateSpec) -> Workload:
+    """The workload after a write of another template, as the server stores it."""
+    after = msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, template=template))
+    changes: dict[str, object] = {"generation": workload.metadata.generation + 1}
+    counted = workload.metadata.annotations.get(GENERATION_ANNOTATION)
+    if isinstance(workload, DaemonSet) and counted is not None:
+        changes["annotations"] = {**workload.metadata.annotations, GENERATION_ANNOTATION: str(int(counted) + 1)}
+    return with_metadata(after, **changes)
+
+
+def _healthy(pod: Pod) -> tuple[Outcome, ...]:
+    return () if ready_since(pod) is not None else (Outcome.READY,)
+
+
+def _waits_for_none(workload: Workload) -> bool:
+    """Pods that stop are gone at once: on a node with room for all a rolling update waits for none of them."""
+    return isinstance(workload, Deployment) and workload.spec.strategy.type == "RollingUpdate"
+
+
+def _any_node_will_do(setting: Setting) -> Node | None:
+    """One node to stand for all that can take the pods, if it decides nothing which of them a pod is on.
+
+    So it is when no rule relates the pods to each other and each such node holds alone all the pods there can be:
+    every replica of two templates, stopping or not, and every surge pod. Equal pods then stay equal when they are
+    placed, which saves most states of an ordinary rollout.
+    """
+    workload = setting.workload
+    if isinstance(workload, DaemonSet):
+        return None
+    template = workload.spec.template
+    affinity = template.spec.affinity
+    if affinity is not None:
+        near, apart = affinity.pod_affinity, affinity.pod_anti_affinity
+        if (near and near.required_during_scheduling_ignored_during_execution) or (
+            apart and apart.required_during_scheduling_ignored_during_execution
+        ):
+            return None
+    if any(rule.when_unsatisfiable != "ScheduleAnyway" for rule in template.spec.topology_spread_constraints):
+        return None
+    count = 2 * (machines.replicas(workload) + machines.resolved_surge(workload))
+    clones = machines.pods_of(workload, count)
+    feasible = scheduler.schedule(clones[0], setting.nodes, setting.others).feasible
+    for name in feasible:
+        node = next(node for node in setting.nodes if node.metadata.name == name)
+        held = list(setting.others)
+        for clone in clones:
+            if not scheduler.schedule(clone, (node,), held).best:
+                return None
+            held.append(msgspec.structs.replace(clone, spec=msgspec.structs.replace(clone.spec, node_name=name)))
+    return next((node for node in setting.nodes if node.metadata.name in feasible), None)
+
+
+def _deployment_done(workload: Workload, objects: Objects) -> bool:
+    """Upstream's `DeploymentComplete`, by the ReplicaSets' status, which the Deployment's own only repeats."""
+    assert isinstance(workload, Deployment)
+    sets = [item for item in objects[ReplicaSet] if isinstance(item, ReplicaSet)]
+    new = [each for each in sets if _same_template(workload, each)]
+    return (
+        sum(each.status.replicas for each in new)
+        == sum(each.status.replicas for each in sets)
+        == sum(each.status.available_replicas for each in sets)
+        == machines.replicas(workload)
+    )
+
+
+def _same_template(deployment: Deployment, replica_set: ReplicaSet) -> bool:
+    """Whether the ReplicaSet is of the Deployment's present template; the hash label is the controller's own."""
+    template = replica_set.spec.template
+    labels = {key: value for key, value in template.metadata.labels.items() if key != relations.POD_TEMPLATE_HASH}
+    metadata = msgspec.structs.replace(template.metadata, labels=labels)
+    return canonical(msgspec.structs.replace(template, metadata=metadata)) == canonical(deployment.spec.template)
+
+
+def _pods_done(workload: Workload, objects: Objects, wanted: int) -> bool:
+    """As many pods as are wanted, all of the present template, ready and staying."""
+    marked = workload.spec.template.metadata.annotations.get(RESTARTED)
+    pods = [item for item in objects[Pod] if isinstance(item, Pod)]
+    least = timedelta(seconds=workload.spec.min_ready_seconds)
+    kept = _kept(workload)
+    return len(pods) == wanted and all(
+        pod.metadata.deletion_timestamp is None
+        and (pod.metadata.annotations.get(RESTARTED) == marked or pod.metadata.name in kept)
+        and (since := ready_since(pod)) is not None
+        and since + least <= NOW
+        for pod in pods
+    )
+
+
+def _kept(workload: Workload) -> frozenset[str]:
+    """The pods of a StatefulSet below its partition, which may stay as they are."""
+    rolling = workload.spec.update_strategy.rolling_update if isinstance(workload, StatefulSet) else None
+    return frozenset(f"{workload.metadata.name}-{ordinal}" for ordinal in range((rolling and rolling.partition) or 0))
+
+
+def _stateful_set_done(workload: Workload, objects: Objects) -> bool:
+    return _pods_done(workload, objects, machines.replicas(workload))
+
+
+def _daemon_set_done(workload: Workload, objects: Objects) -> bool:
+    (item,) = objects[DaemonSet]
+    assert isinstance(item, DaemonSet)
+    status = item.status
+    return (
+        status.observed_generation >= item.metadata.generation
+        and status.updated_number_scheduled == status.number_available == status.desired_number_scheduled
+        and _pods_done(workload, objects, status.desired_number_scheduled)
+    )
+
+
+def _deployment_forgets(item: Object) -> Object:
+    if isinstance(item, Deployment):
+        kept = type(item.status)(collision_count=item.status.collision_count)
+        return msgspec.structs.replace(item, status=kept)
+    if isinstance(item, ReplicaSet) and item.status.terminating_replicas is not None:
+        return msgspec.structs.replace(item, status=msgspec.structs.replace(item.status, terminating_replicas=None))
+    return item
+
+
+def _stateful_set_forgets(item: Object) -> Object:
+    if not isinstance(item, StatefulSet):
+        return item
+    status = item.status
+    kept = type(status)(
+        collision_count=status.collision_count,
+        current_revision=status.current_revision,
+        update_revision=status.update_revision,
+    )
+    return msgspec.structs.replace(item, status=kept)
+
+
+KINDS: Final[Mapping[type, Kind]] = {
+    Deployment: Kind(
+        controllers=("deployment-controller", "replicaset-controller"),
+        holds=(Deployment, ReplicaSet),
+        reporters=("replicaset-controller",),
+        done=_deployment_done,
+        judged=(Deployment, ReplicaSet),
+        forget=_deployment_forgets,
+    ),
+    StatefulSet: Kind(
+        controllers=("statefulset-controller",),
+        holds=(StatefulSet, ControllerRevision, PersistentVolumeClaim),
+        reporters=(),
+        done=_stateful_set_done,
+        judged=(StatefulSet, Pod),
+        forget=_stateful_set_forgets,
+    ),
+    DaemonSet: Kind(
+        controllers=("daemonset-controller",),
+        holds=(DaemonSet, ControllerRevision),
+        reporters=(),
+        done=_daemon_set_done,
+        judged=(DaemonSet, Pod),
+        forget=lambda item: item,
+    ),
+}
