@@ -92,7 +92,7 @@ class Rollout:
         if setting.collapses and (node := _any_node_will_do(setting)) is not None:
             nodes, together = (node,), True
         self.pool = pool = Pool(self.kind.forget)
-        self.space = space = Space((*self.kind.holds, Pod, Node, Memory, Progress))
+        self.space = space = Space((*self.kind.holds, Pod, Node, Progress))
         at_once = together and _waits_for_none(workload)
         # Pods of other ReplicaSets only rank a ReplicaSet's by the node they share: on one node all rank alike.
         ignores = (Relation.SIBLING,) if together else ()
@@ -326,7 +326,7 @@ KINDS: Final[Mapping[type, Kind]] = {
     ),
     DaemonSet: Kind(
         controllers=("daemonset-controller",),
-        holds=(DaemonSet, ControllerRevision),
+        holds=(DaemonSet, ControllerRevision, Memory),
         reporters=(),
         done=_daemon_set_done,
         judged=(DaemonSet, Pod),

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice, permutations
 from typing import Any, Final
 
-from seatrial.check.model.pool import DRAWN, NOW, Pool
-from seatrial.check.model.space import ABSENT, Effect, Slot, Space, State
+from seatrial.check.model.pool import NOW, Pool
+from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
 from seatrial.check.model.writing import Execution, Rejected
 from seatrial.control import relations
 from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
@@ -50,9 +51,8 @@ class _Reading:
     """Of the kind's slot among those that the controller may look at; -1 for a kind that does not occur."""
     wanted: bool = False
     """Some decision has asked for the kind."""
-    looked_at: bool = False
-    """The kind is part of what decisions are remembered by."""
-    sights: dict[tuple[int, int], int] = field(default_factory=dict)
+    sights: dict[int, Memo[int, int]] = field(default_factory=dict)
+    """By standing: the view of each object, or that it is not related."""
     seen: dict[tuple[int, Slot], tuple[Slot, Slot]] = field(default_factory=dict)
     """By standing and slot: the objects seen, and their views."""
 
@@ -119,9 +119,11 @@ class Control:
         self._always = (shown[0], *(shown[n] for n in self._door), *shown[len(shown) - (self._memories != ABSENT) :])
         self.shown = self._always
         self.sampled_ties = False
+        self._looked_at: tuple[_Reading, ...] = ()
+        """The kinds that decisions have looked at so far: what they are remembered by."""
         self._standings: dict[Hashable, int] = {}
-        self._standing_of: dict[int, int] = {}
-        self._concerned: dict[int, bool] = {}
+        self._standing_of = Memo(self._standing)
+        self._concerned = Memo(self._is_concerned)
         self._by_views: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
         self._exactly: dict[tuple[Any, ...], tuple[Effect, ...]] = {}
 
@@ -129,34 +131,27 @@ class Control:
         found: list[Effect] = []
         parts = [state[slot] for slot in self._slots]
         for subject in dict.fromkeys(parts[0]):
-            if self._is_concerned(subject):
+            if self._concerned[subject]:
                 found += self._decide(subject, parts)
         return found
 
     def _is_concerned(self, subject: int) -> bool:
-        found = self._concerned.get(subject)
-        if found is None:
-            ask = self._controller.concerned
-            found = self._concerned[subject] = ask is None or ask(self._pool[subject])
-        return found
+        ask = self._controller.concerned
+        return ask is None or ask(self._pool[subject])
 
     def _decide(self, subject: int, parts: Sequence[Slot]) -> tuple[Effect, ...]:
-        standing = self._standing(subject)
+        standing = self._standing_of[subject]
         objects: list[Slot] = []
         views: list[Slot] = []
-        for reading in self._readings:
-            if not reading.looked_at:
-                objects.append(())
-                views.append(())
-                continue
+        for reading in self._looked_at:
             slot = parts[reading.position]
             seen = reading.seen.get((standing, slot))
             if seen is None:
                 seen = reading.seen[standing, slot] = self._sight(reading, subject, standing, slot)
             objects.append(seen[0])
             views.append(seen[1])
-        memory = self._memory(subject, parts)
-        door = tuple(parts[position] for position in self._door)
+        memory = self._memory(subject, parts) if self._memories != ABSENT else ABSENT
+        door = tuple(parts[position] for position in self._door) if self._door else ()
         key = (subject, memory, door, *views)
         found = self._by_views.get(key)
         if found is not None:
@@ -178,26 +173,22 @@ class Control:
 
     def _looks_further(self) -> bool:
         """Whether a decision has looked at kinds that none before it looked at: then it is asked again, with them."""
-        more = [reading for reading in self._readings if reading.wanted and not reading.looked_at]
-        for reading in more:
-            reading.looked_at = True
-        if more:
-            self._by_views.clear()
-            self._exactly.clear()
-            looked = (self._slots[reading.position] for reading in self._readings if reading.looked_at)
-            self.shown = tuple(dict.fromkeys((*self._always, *looked)))
-        return bool(more)
+        wanted = tuple(reading for reading in self._readings if reading.wanted)
+        if len(wanted) == len(self._looked_at):
+            return False
+        self._looked_at = wanted
+        self._by_views.clear()
+        self._exactly.clear()
+        self.shown = tuple(dict.fromkeys((*self._always, *(self._slots[reading.position] for reading in wanted))))
+        return True
 
     def _sight(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> tuple[Slot, Slot]:
-        objects, views = [], []
-        for number in slot:
-            view = reading.sights.get((standing, number))
-            if view is None:
-                view = reading.sights[standing, number] = self._view(reading, subject, number)
-            if view != _UNRELATED:
-                objects.append(number)
-                views.append(view)
-        return tuple(objects), tuple(views)
+        """The objects of a slot that are seen, and their views."""
+        sights = reading.sights.get(standing)
+        if sights is None:
+            sights = reading.sights[standing] = Memo(partial(self._view, reading, subject))
+        seen = [(number, view) for number in slot if (view := sights[number]) != _UNRELATED]
+        return tuple(number for number, _ in seen), tuple(view for _, view in seen)
 
     def _view(self, reading: _Reading, subject: int, number: int) -> int:
         item: Object = self._pool.named(number, 0)
@@ -208,28 +199,14 @@ class Control:
 
     def _standing(self, subject: int) -> int:
         """What of a subject decides which objects are related to it: identity, owners, selector, storage."""
-        found = self._standing_of.get(subject)
-        if found is None:
-            item: Any = self._pool[subject]
-            meta = item.metadata
-            selector = getattr(getattr(item, "spec", None), "selector", None)
-            selects = (
-                tuple(sorted(selector.items())) if isinstance(selector, dict) else selector and canonical(selector)
-            )
-            key = (
-                meta.namespace,
-                meta.name,
-                meta.uid,
-                meta.owner_references,
-                tuple(selects or ()),
-                relations.storage(item),
-            )
-            found = self._standing_of[subject] = self._standings.setdefault(key, len(self._standings))
-        return found
+        item: Any = self._pool[subject]
+        meta = item.metadata
+        selector = getattr(getattr(item, "spec", None), "selector", None)
+        selects = tuple(sorted(selector.items())) if isinstance(selector, dict) else selector and canonical(selector)
+        key = (meta.namespace, meta.name, meta.uid, meta.owner_references, selects, relations.storage(item))
+        return self._standings.setdefault(key, len(self._standings))
 
     def _memory(self, subject: int, parts: Sequence[Slot]) -> int:
-        if self._memories == ABSENT:
-            return ABSENT
         place = _place(self._pool[subject])
         for number in parts[self._memories]:
             memory: Memory = self._pool[number]
@@ -281,8 +258,10 @@ class Control:
         named: dict[tuple[type, str, str], tuple[int, Object]] = {}
         shown = _Shown(self._readings)
         by_view: set[int] = set()
-        for reading, numbers, looks in zip(self._readings, objects, views, strict=True):
-            pairs = sorted(zip(numbers, looks, strict=True), key=lambda pair: (rank.get(pair[0], last), pair))
+        for reading, numbers, looks in zip(self._looked_at, objects, views, strict=True):
+            pairs = list(zip(numbers, looks, strict=True))
+            if last > 1:
+                pairs.sort(key=lambda pair: (rank.get(pair[0], last), pair))
             seen = []
             for position, (number, view) in enumerate(pairs):
                 item = self._pool.named(number, position)
@@ -290,12 +269,7 @@ class Control:
                 seen.append(item if view == number else self._pool.named(view, position))
                 if view != number:
                     by_view.add(number)
-            if seen and seen[0].metadata.name.startswith(DRAWN):
-                shown.objects[reading.kind] = tuple(seen)
-            else:
-                shown.objects[reading.kind] = tuple(
-                    sorted(seen, key=lambda item: (item.metadata.namespace, item.metadata.name))
-                )
+            shown.objects[reading.kind] = tuple(sorted(seen, key=_by_name)) if len(seen) > 1 else tuple(seen)
         for number in chain.from_iterable(door):
             item = self._pool[number]
             named.setdefault((type(item), item.metadata.namespace, item.metadata.name), (number, item))
@@ -322,10 +296,14 @@ class Control:
             if new != memory:
                 pairs_found.append((memory, new))
         if not pairs_found:
-            return None, False
+            return None, not execution.touched.isdisjoint(by_view)
         said = dict.fromkeys(write.message for write in decision.writes if isinstance(write, RecordEvent))
         effect = Effect((self.name, subject), tuple(sorted(pairs_found)), self._controller.actor, "; ".join(said))
-        return effect, any(old in by_view for old, _ in effect.pairs)
+        return effect, not execution.touched.isdisjoint(by_view)
+
+
+def _by_name(item: Object) -> tuple[str, str]:
+    return (item.metadata.namespace, item.metadata.name)
 
 
 def _place(item: Object) -> tuple[str, str, str]:

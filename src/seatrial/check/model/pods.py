@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from seatrial.check.model.pool import DRAWN, LONG_AGO, NOW, Pool, with_metadata
-from seatrial.check.model.space import ABSENT, Effect, Slot, Space, State
+from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
 from seatrial.control import scheduler
 from seatrial.control.controller import NEWEST_MINOR
 from seatrial.control.lifecycle import sync
@@ -46,21 +46,19 @@ class Placing:
         self._others = tuple(others)
         self._minor = minor
         self.shown: tuple[int, ...] = (space.slots[Pod], space.slots[Node])
-        self._views: dict[int, int] = {}
-        self._machines: dict[Slot, Slot] = {}
+        self._waiting = Memo(self._waits)
+        self._views = Memo(self._view)
+        self._machines = Memo(self._looks)
         self._found: dict[tuple[int, Slot, Slot], tuple[Effect, ...]] = {}
         self._at: dict[tuple[int, str], int] = {}
 
     def effects(self, state: State) -> list[Effect]:
         pods, nodes = (state[slot] for slot in self.shown)
-        waiting = [pod for pod in dict.fromkeys(pods) if self._waits(pod)]
+        waiting = [pod for pod in dict.fromkeys(pods) if self._waiting[pod]]
         if not waiting:
             return []
-        bound = tuple(sorted(self._view(pod) for pod in pods if self._pool[pod].spec.node_name))
-        machines = self._machines.get(nodes)
-        if machines is None:
-            views = (self._pool.view(view_of_node(self._pool[node])) for node in nodes)
-            machines = self._machines[nodes] = tuple(sorted(views))
+        bound = tuple(sorted(view for pod in pods if (view := self._views[pod]) != ABSENT))
+        machines = self._machines[nodes]
         found: list[Effect] = []
         for pod in waiting:
             key = (pod, bound, machines)
@@ -75,14 +73,15 @@ class Placing:
         return not item.spec.node_name and item.metadata.deletion_timestamp is None and not item.spec.scheduling_gates
 
     def _view(self, pod: int) -> int:
-        """What of a pod on a node the scheduler counts."""
-        found = self._views.get(pod)
-        if found is None:
-            item: Pod = self._pool[pod]
-            status = type(item.status)(phase=item.status.phase if item.status.phase in FINISHED else "")
-            bare = with_metadata(msgspec.structs.replace(item, status=status), creation_timestamp=None)
-            found = self._views[pod] = self._pool.view(bare)
-        return found
+        """What of a pod on a node the scheduler counts; `ABSENT` for a pod without a node."""
+        item: Pod = self._pool[pod]
+        if not item.spec.node_name:
+            return ABSENT
+        status = type(item.status)(phase=item.status.phase if item.status.phase in FINISHED else "")
+        return self._pool.view(with_metadata(msgspec.structs.replace(item, status=status), creation_timestamp=None))
+
+    def _looks(self, nodes: Slot) -> Slot:
+        return tuple(sorted(self._pool.view(view_of_node(self._pool[node])) for node in nodes))
 
     def _place(self, pod: int, bound: Slot, machines: Slot) -> tuple[Effect, ...]:
         item: Pod = self._pool[pod]
@@ -140,16 +139,13 @@ class Running:
         self._behaves = behaves
         self._minor = minor
         self.shown: tuple[int, ...] = (space.slots[Pod],)
-        self._steps: dict[int, tuple[Effect, ...]] = {}
+        self._steps = Memo(self._step)
 
     def effects(self, state: State) -> list[Effect]:
         parts = [state[slot] for slot in self.shown]
         found: list[Effect] = []
         for pod in dict.fromkeys(parts[0]):
-            steps = self._steps.get(pod)
-            if steps is None:
-                steps = self._steps[pod] = self._step(pod)
-            found += steps
+            found += self._steps[pod]
         return found
 
     def _step(self, pod: int) -> tuple[Effect, ...]:

@@ -5,17 +5,33 @@ A state is a tuple of slots, one for each kind of value; equal objects occur in 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from seatrial.kube.objects import Pod
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 Slot = tuple[int, ...]
 State = tuple[Slot, ...]
 Label = tuple[str, Hashable]
 """Who acts, and on what: two moves with one label are one thing that can be put off."""
 ABSENT: Final = -1
+
+
+class Memo(dict[K, V]):
+    """What `compute` gives for a key, computed once."""
+
+    __slots__ = ("_compute",)
+
+    def __init__(self, compute: Callable[[K], V]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, key: K) -> V:
+        value = self[key] = self._compute(key)
+        return value
 
 
 @dataclass(frozen=True, slots=True)

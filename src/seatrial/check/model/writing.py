@@ -55,6 +55,11 @@ class Execution:
     def changed(self) -> bool:
         return bool(self._now or self._born)
 
+    @property
+    def touched(self) -> frozenset[int]:
+        """The numbers of the objects that were written to, changed or not."""
+        return frozenset(self._named[name][0] for name in self._now)
+
     def all(self, writes: Iterable[Write]) -> None:
         """Raises `Rejected` at the first write that is not taken; those before it stand."""
         for write in writes:
