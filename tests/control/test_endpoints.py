@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from seatrial.control import endpoints, endpointslice
+from seatrial.control import endpoints, endpointslice, gohash
 from seatrial.control.endpoints import MIRRORING_LABEL, repacked
 from seatrial.kube.objects import Endpoints, EndpointSlice, Key, Pod
-from seatrial.kube.objects.services import EndpointAddress, EndpointPort
+from seatrial.kube.objects.services import EndpointAddress, EndpointPort, EndpointSubset, ObjectReference
 from tests.control.harness import Harness
 from tests.control.test_others import SERVICE
 
@@ -77,9 +77,9 @@ def test_a_headless_service_says_so_and_needs_no_ports() -> None:
 def test_ports_with_the_same_addresses_share_a_subset() -> None:
     a, b = EndpointAddress(ip="10.0.0.2"), EndpointAddress(ip="10.0.0.1")
     both = repacked([(HTTP, a, True), (HTTP, b, True), (ADMIN, b, True), (ADMIN, a, True)])
-    assert [(each.addresses, each.ports) for each in both] == [((b, a), (ADMIN, HTTP))]
+    assert [(each.addresses, each.ports) for each in both] == [((b, a), (HTTP, ADMIN))]
     apart = repacked([(HTTP, a, True), (ADMIN, b, True)])
-    assert [(each.addresses, each.ports) for each in apart] == [((b,), (ADMIN,)), ((a,), (HTTP,))]
+    assert {(each.addresses, each.ports) for each in apart} == {((b,), (ADMIN,)), ((a,), (HTTP,))}
     once_unready = repacked([(HTTP, a, True), (HTTP, a, False)])
     assert once_unready[0].not_ready_addresses == (a,)
     assert once_unready[0].addresses == ()
@@ -169,3 +169,47 @@ def test_mirrors_follow_the_endpoints_and_end_with_the_reason_for_them() -> None
     cluster.apply(service())  # a selector takes over
     cluster.settle()
     assert mirrors(cluster) == {}
+
+
+def test_ports_and_subsets_are_hashed_as_upstream_prints_them() -> None:
+    """The hashes are those of k8s.io/utils/dump and FNV-1a in Go, for the same objects."""
+    plain = EndpointPort(name="http", port=80, protocol="TCP")
+    spoken = EndpointPort(port=80, protocol="TCP", app_protocol="http")
+    assert f"{gohash.fnv1a_128(gohash._slice_port(plain)):032x}" == "b6c4d325122a5ba6f795b0bbffcebb6f"
+    assert f"{gohash.fnv1a_128(gohash._slice_port(spoken)):032x}" == "7164d1214629d4d903af6ecfa7817bb4"
+    text = f"(v1.EndpointPort){gohash._endpoints_port(spoken)}"
+    assert f"{gohash.fnv1a_128(text):032x}" == "97c972a859b1b33beb8f874464f02d26"
+    target = ObjectReference(kind="Pod", name="x", namespace="default", uid="u")
+    addresses = (
+        EndpointAddress(ip="10.0.0.1", node_name="http", target_ref=target),
+        EndpointAddress(ip="10.0.0.2", hostname="h"),
+    )
+    subset = EndpointSubset(addresses=addresses, ports=(EndpointPort(name="a", port=80, protocol="TCP"),))
+    assert f"{gohash.fnv1a_128(gohash._subset(subset)):032x}" == "b0d22df7021ccd598c75144e87b1b211"
+
+
+def test_what_people_write_for_a_service_goes_with_it_and_otherwise_stays() -> None:
+    cluster = Harness(CONTROLLERS)
+    cluster.apply(OWN)
+    cluster.settle()
+    assert len(cluster.all(Endpoints)) == 1, "nobody asks for a Service"
+    cluster.apply(service(selector={}))
+    cluster.settle()
+    cluster.delete(Key("Service", "default", "web"))
+    cluster.settle()
+    assert cluster.all(Endpoints) == []
+
+
+def test_a_pod_on_a_node_that_is_not_there_is_no_endpoint_and_people_are_told() -> None:
+    cluster = Harness(CONTROLLERS)
+    cluster.apply(service())
+    cluster.apply(pod("a"))
+    cluster.run_pods(node="lost")
+    cluster.settle()
+    (piece,) = cluster.all(EndpointSlice)
+    assert piece.endpoints == ()
+    told = "Error updating Endpoint Slices for Service default/web: skipping Pod a for Service default/web: Node lost"
+    assert f"Warning FailedToUpdateEndpointSlices {told} Not Found" in cluster.events
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "lost"}})
+    cluster.settle()
+    assert len(cluster.all(EndpointSlice)[0].endpoints) == 1

@@ -88,6 +88,7 @@ def test_a_pod_whose_labels_leave_the_selector_is_released_and_replaced() -> Non
 
 def test_endpoints_follow_readiness_and_termination_and_an_empty_service_keeps_one_slice() -> None:
     cluster = Harness(CONTROLLERS)
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
     cluster.apply(SERVICE)
     cluster.settle()
     (placeholder,) = cluster.all(EndpointSlice)
@@ -115,6 +116,7 @@ def test_endpoints_follow_readiness_and_termination_and_an_empty_service_keeps_o
 
 def test_more_than_a_hundred_endpoints_take_several_slices() -> None:
     cluster = Harness(CONTROLLERS)
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
     cluster.apply(SERVICE)
     cluster.apply(deployment(replicas=120))
     cluster.roll_out()

@@ -159,14 +159,14 @@ def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     return strategic_merge(document, patch, POD)
 
 
-def test_containers_merge_by_name_and_new_ones_are_appended() -> None:
+def test_containers_merge_by_name_in_the_order_of_the_patch() -> None:
     before = pod({"name": "web", "image": "web:1", "env": [{"name": "A", "value": "1"}]})
     patch = pod(
         {"name": "log", "image": "log"}, {"name": "web", "image": "web:2", "env": [{"name": "B", "value": "2"}]}
     )
     assert merged(before, patch) == pod(
-        {"name": "web", "image": "web:2", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
         {"name": "log", "image": "log"},
+        {"name": "web", "image": "web:2", "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]},
     )
 
 

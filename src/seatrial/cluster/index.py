@@ -209,8 +209,8 @@ def _places(obj: Object) -> Iterator[Hashable]:
     yield (kind, "uid", meta.uid)
     yield (kind, "name", meta.name)
     yield (kind, "namespace", meta.namespace)
-    for owner in meta.owner_references:
-        yield (kind, "owner", owner.uid)
+    for uid in {owner.uid for owner in meta.owner_references}:  # one may be named twice
+        yield (kind, "owner", uid)
     for label in meta.labels.items():
         yield (kind, meta.namespace, *label)
     for place in relations.storage(obj):

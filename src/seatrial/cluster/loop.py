@@ -107,18 +107,27 @@ class ControlLoop:
         if len(sides) == 2 and _related_alike(*sides):
             del sides[0]
         for trigger in self._triggers.get(type(changed), ()):
+            if change.before is None and not trigger.read.appears:
+                continue
             if shows.within(trigger.read.view):
                 for side in sides:
-                    self._wake_related(trigger, side)
+                    self._wake_related(trigger, side, None)
+            elif len(sides) == 2:
+                self._wake_related(trigger, sides[0], sides[1])
+                self._wake_related(trigger, sides[1], sides[0])
 
-    def _wake_related(self, trigger: _Trigger, side: Object) -> None:
+    def _wake_related(self, trigger: _Trigger, side: Object, other: Object | None) -> None:
+        """Wake those that `side` is related to; with `other`, only those that this one is not related to."""
         if trigger.read.relation is Relation.ALL:
-            for positions in trigger.controllers.values():
-                self._all.update(dict.fromkeys(positions))
-            self._turn_soon()
+            if other is None:
+                for positions in trigger.controllers.values():
+                    self._all.update(dict.fromkeys(positions))
+                self._turn_soon()
             return
         for subject in self._objects.index.subjects(trigger.read, trigger.controllers, side):
-            if relations.related(trigger.read, subject, side):
+            if relations.related(trigger.read, subject, side) and not (
+                other is not None and relations.related(trigger.read, subject, other)
+            ):
                 for position in trigger.controllers[type(subject)]:
                     self._add(position, subject.key)
 
@@ -247,7 +256,7 @@ def _triggers(controllers: Sequence[Controller]) -> dict[type[Object], list[_Tri
     for position, controller in enumerate(controllers):
         for read in controller.reads:
             if read.wakes:
-                alike = (read.relation, read.label, read.view)
+                alike = (read.relation, read.label, read.view, read.appears)
                 trigger = found.setdefault(read.kind, {}).setdefault(alike, _Trigger(read))
                 positions = trigger.controllers.setdefault(controller.subject, [])
                 if position not in positions:

@@ -39,6 +39,7 @@ CONTROLLERS: Final[tuple[Controller, ...]] = (
     endpoints.CONTROLLER,
     endpoints.CLEANING,
     endpoints.MIRRORING,
+    endpoints.MIRRORS_CLEANING,
     serviceaccount.CONTROLLER,
     quota.CONTROLLER,
     clusterrole.CONTROLLER,

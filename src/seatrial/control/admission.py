@@ -89,6 +89,20 @@ def qos_class(spec: JsonObject) -> str:
     return "Guaranteed" if guaranteed else "Burstable"
 
 
+TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+TOPOLOGY_LABELS_SINCE: Final = 35
+
+
+def labelled_as(node: JsonObject | None, pod: JsonObject, minor: int) -> JsonObject:
+    """The pod with its node's zone and region, which it is given with the node (PodTopologyLabels, KEP-4742)."""
+    labels = {} if node is None else node["metadata"].get("labels") or {}
+    copied = {name: labels[name] for name in TOPOLOGY_LABELS if name in labels}
+    if not copied or minor < TOPOLOGY_LABELS_SINCE:
+        return pod
+    metadata = pod["metadata"]
+    return {**pod, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **copied}}}
+
+
 def select_own_pods(job: JsonObject) -> None:
     """What the API server does to a Job that is created, with its uid: unless `manualSelector`, it selects its pods.
 
@@ -279,6 +293,11 @@ def _template(owner: JsonObject, minor: int) -> JsonObject:
     return spec
 
 
+def _pod_template(template: JsonObject, minor: int) -> None:
+    _part(_part(template, "template"), "metadata")
+    _pod_spec(_part(_part(template, "template"), "spec"), minor)
+
+
 def _deployment(deployment: JsonObject, minor: int) -> None:
     spec = _template(deployment, minor)
     spec.setdefault("replicas", 1)
@@ -461,6 +480,12 @@ def _endpoint_slice(endpoint_slice: JsonObject, minor: int) -> None:
         _fill(port, "protocol", "TCP")
 
 
+def _endpoints(endpoints: JsonObject, minor: int) -> None:
+    for subset in _items(endpoints, "subsets"):
+        for port in _items(subset, "ports"):
+            _fill(port, "protocol", "TCP")
+
+
 def _network_policy(policy: JsonObject, minor: int) -> None:
     spec = _part(policy, "spec")
     _part(spec, "podSelector")
@@ -527,6 +552,8 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("batch", "CronJob"): _cron_job,
     ("batch", "Job"): _job,
+    ("", "Endpoints"): _endpoints,
+    ("", "PodTemplate"): _pod_template,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,
     ("policy", "PodDisruptionBudget"): _disruption_budget,

@@ -42,7 +42,9 @@ class Read:
     """One declared read. Several reads of one kind are seen as their union, without repetition.
 
     `view` cuts an object down to what the decision looks at; a change outside the view wakes nobody. With `wakes` False
-    no change does: the controller looks when its time has come, as autoscalers do.
+    no change does: the controller looks when its time has come, as autoscalers do. With `appears` False a new object
+    does not: only its later changes and its end. The first of several reads that finds an object decides how it is
+    seen, so a whole object that wakes by little of it is read twice: without waking, and by a view.
     """
 
     kind: type[Object]
@@ -50,6 +52,7 @@ class Read:
     label: str = ""
     view: Callable[[Object], Object] | None = None
     wakes: bool = True
+    appears: bool = True
 
 
 @dataclass(frozen=True, slots=True)

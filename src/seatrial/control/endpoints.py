@@ -1,8 +1,9 @@
 """The Endpoints controllers: the older form of what EndpointSlices say, and slices for Endpoints that people write.
 
 `CONTROLLER` keeps the Endpoints of every Service with a selector; `MIRRORING` copies the Endpoints of Services without
-one into EndpointSlices, which is what routes traffic; `CLEANING` removes Endpoints whose Service is gone. Upstream
-orders ports and subsets by a hash of Go's memory layout; here they are in the order of their names and numbers.
+one into EndpointSlices, which is what routes traffic; `CLEANING` removes Endpoints whose Service goes, and
+`MIRRORS_CLEANING` mirrored slices that have lost their Endpoints. What people change in the Endpoints of a Service with
+a selector stays, as upstream, until something else has to be written.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.endpointslice import HEADLESS, MANAGED_BY, SERVICE_NAME, pod_view, port_number
+from seatrial.control.endpointslice import HEADLESS, MANAGED_BY, SERVICE_NAME, pod_news, pod_view, port_number
+from seatrial.control.gohash import endpoints_ports, endpoints_subsets, slice_ports
 from seatrial.control.ownership import controller_reference, is_ready
-from seatrial.control.writes import Create, Delete, RecordEvent, Update, Write
-from seatrial.kube.objects import Endpoint, Endpoints, EndpointSlice, ObjectMeta, Pod, Service
+from seatrial.control.triggers import LAST_CHANGE, Triggers, annotated, triggered
+from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, Update, Write, target
+from seatrial.kube.objects import Endpoint, Endpoints, EndpointSlice, Object, ObjectMeta, Pod, Service
 from seatrial.kube.objects.services import (
     EndpointAddress,
     EndpointConditions,
@@ -35,9 +38,7 @@ MIRRORING_LABEL: Final = "endpointslicemirroring-controller.k8s.io"
 CAPACITY: Final = 1000
 """Addresses in one Endpoints object; also addresses that are mirrored for one subset."""
 _LEADER: Final = "control-plane.alpha.kubernetes.io/leader"
-_NOT_MIRRORED: Final = frozenset(
-    {"endpoints.kubernetes.io/last-change-trigger-time", "kubectl.kubernetes.io/last-applied-configuration"}
-)
+_NOT_MIRRORED: Final = frozenset({LAST_CHANGE, "kubectl.kubernetes.io/last-applied-configuration"})
 _NO_PORT: Final = EndpointPort(port=-1)
 
 Ports = tuple[EndpointPort, ...]
@@ -47,35 +48,70 @@ Readiness = dict[EndpointAddress, bool]
 def reconcile(seen: Seen) -> Decision:
     service = seen.subject
     assert isinstance(service, Service)
-    gone = service.metadata.deletion_timestamp is not None
-    if gone or not service.spec.selector or service.spec.type == "ExternalName":
-        return Decision()
-    subsets, over = _truncated(repacked(_offers(service, seen.all(Pod))))
+    before = seen.memory if isinstance(seen.memory, Triggers) else None
+    if not service.spec.selector or service.spec.type == "ExternalName":
+        return Decision(memory=before)
+    if seen.refused is not None:
+        return Decision((_refused(service, seen.refused),), memory=before)
+    pods = seen.all(Pod)
+    trigger, triggers = triggered(service, pods, before)
+    all_subsets = repacked(_offers(service, pods))
+    current = next(iter(seen.all(Endpoints)), None)
+    if current is not None and _is_right(current, service, all_subsets):
+        return Decision(memory=triggers)
+    subsets, over = _truncated(all_subsets)
     labels = {**service.metadata.labels, MANAGED_ENDPOINTS: ENDPOINTS_CONTROLLER}
     labels.pop(HEADLESS, None)
     if service.spec.cluster_ip in ("", "None"):
         labels[HEADLESS] = ""
-    current = next(iter(seen.all(Endpoints)), None)
-    if current is None:
-        meta = ObjectMeta(
-            name=service.metadata.name,
-            namespace=service.metadata.namespace,
-            labels=labels,
-            annotations={OVER_CAPACITY: "truncated"} if over else {},
-        )
-        return Decision((Create(Endpoints(metadata=meta, subsets=subsets)),))
-    annotations = {key: value for key, value in current.metadata.annotations.items() if key != OVER_CAPACITY}
+    meta = (
+        ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace)
+        if current is None
+        else current.metadata
+    )
+    annotations = annotated(meta.annotations, trigger)
+    annotations.pop(OVER_CAPACITY, None)
     if over:
         annotations[OVER_CAPACITY] = "truncated"
-    meta = replace(current.metadata, labels=labels, annotations=annotations)
+    meta = replace(meta, labels=labels, annotations=annotations)
+    if current is None:
+        return Decision((Create(Endpoints(metadata=meta, subsets=subsets)),), memory=triggers)
     after = replace(current, metadata=meta, subsets=subsets)
-    return Decision((Update(current, after),) if after != current else ())
+    return Decision((Update(current, after),) if after != current else (), memory=triggers)
+
+
+def _is_right(current: Endpoints, service: Service, subsets: tuple[EndpointSubset, ...]) -> bool:
+    """Whether there is nothing to write; what people changed is found when something else has to be written."""
+    labels = {key: value for key, value in current.metadata.labels.items() if key not in (HEADLESS, MANAGED_ENDPOINTS)}
+    return (
+        (current.subsets == subsets or repacked(_offered(current)) == subsets)
+        and current.metadata.labels.get(MANAGED_ENDPOINTS) == ENDPOINTS_CONTROLLER
+        and labels == service.metadata.labels
+        and OVER_CAPACITY not in current.metadata.annotations
+        and _count(current.subsets) <= CAPACITY
+    )
+
+
+def _count(subsets: tuple[EndpointSubset, ...]) -> int:
+    return sum(len(subset.addresses) + len(subset.not_ready_addresses) for subset in subsets)
+
+
+def _refused(service: Service, refused: Refusal) -> RecordEvent:
+    place = f"{service.metadata.namespace}/{service.metadata.name}"
+    about = refused.write.object if isinstance(refused.write, Create) else target(refused.write)
+    if isinstance(refused.write, Create):
+        reason, message = "FailedToCreateEndpoint", f"Failed to create endpoint for service {place}: {refused.message}"
+    else:
+        reason, message = "FailedToUpdateEndpoint", f"Failed to update endpoint {place}: {refused.message}"
+    return RecordEvent(about, "Warning", reason, message)
 
 
 def repacked(offers: Iterable[tuple[EndpointPort, EndpointAddress, bool]]) -> tuple[EndpointSubset, ...]:
     """Ports with the same addresses share a subset; an address that is once not ready for a port is not ready."""
     by_port: dict[EndpointPort, Readiness] = {}
-    for port, address, ready in offers:
+    first: dict[tuple[str, str], EndpointAddress] = {}
+    for port, offered, ready in offers:
+        address = first.setdefault(_place(offered), offered)
         addresses = by_port.setdefault(port, {})
         addresses[address] = ready and addresses.get(address, True)
     grouped: dict[frozenset[tuple[EndpointAddress, bool]], list[EndpointPort]] = {}
@@ -87,11 +123,20 @@ def repacked(offers: Iterable[tuple[EndpointPort, EndpointAddress, bool]]) -> tu
         EndpointSubset(
             addresses=tuple(sorted((address for address, ready in readiness if ready), key=_place)),
             not_ready_addresses=tuple(sorted((address for address, ready in readiness if not ready), key=_place)),
-            ports=tuple(sorted(ports, key=lambda port: (port.name, port.port, port.protocol))),
+            ports=endpoints_ports(ports),
         )
         for readiness, ports in grouped.items()
     ]
-    return tuple(sorted(subsets, key=lambda each: [(port.name, port.port, port.protocol) for port in each.ports]))
+    return endpoints_subsets(subsets)
+
+
+def _offered(endpoints: Endpoints) -> Iterable[tuple[EndpointPort, EndpointAddress, bool]]:
+    """The ports and addresses of subsets, each with each."""
+    for subset in endpoints.subsets:
+        for port in subset.ports or (_NO_PORT,):
+            for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
+                for address in addresses:
+                    yield port, address, ready
 
 
 def _offers(service: Service, pods: Iterable[Pod]) -> Iterable[tuple[EndpointPort, EndpointAddress, bool]]:
@@ -153,10 +198,24 @@ def _truncated(subsets: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubse
 def _clean(seen: Seen) -> Decision:
     endpoints = seen.subject
     assert isinstance(endpoints, Endpoints)
-    managed = endpoints.metadata.labels.get(MANAGED_ENDPOINTS) == ENDPOINTS_CONTROLLER
-    if not managed or seen.all(Service) or endpoints.metadata.deletion_timestamp is not None:
+    if seen.all(Service):
+        return Decision(memory=True)
+    ours = endpoints.metadata.labels.get(MANAGED_ENDPOINTS) == ENDPOINTS_CONTROLLER
+    if not (ours or seen.memory) or endpoints.metadata.deletion_timestamp is not None:
         return Decision()
-    return Decision((Delete(endpoints),))
+    return Decision((Delete(endpoints),), memory=True)
+
+
+def _clean_mirror(seen: Seen) -> Decision:
+    piece = seen.subject
+    name = piece.metadata.labels.get(SERVICE_NAME, "")
+    if not name or any(each.metadata.name == name for each in seen.all(Endpoints)):
+        return Decision()
+    return Decision((Delete(piece),))
+
+
+def _is_mirror(piece: Object) -> bool:
+    return piece.metadata.labels.get(MANAGED_BY) == MIRRORING_LABEL
 
 
 def mirror(seen: Seen) -> Decision:
@@ -178,7 +237,7 @@ def mirror(seen: Seen) -> Decision:
     spare: list[EndpointSlice] = []
     kept: dict[tuple[str, Ports], EndpointSlice] = {}
     for each in existing:
-        place = each.address_type, each.ports
+        place = each.address_type, slice_ports(list(each.ports))
         if place in wanted and place not in kept:
             kept[place] = each
         else:
@@ -191,24 +250,23 @@ def mirror(seen: Seen) -> Decision:
             writes.append(Create(_mirror_slice(endpoints, place, content, ObjectMeta(generate_name=f"{meta.name}-"))))
             continue
         after = _mirror_slice(endpoints, place, content, before.metadata)
-        if after != before:
+        if replace(after, endpoints=()) != replace(before, endpoints=()) or not _alike(content, before.endpoints):
             writes.append(Update(before, after))
     writes += (Delete(each) for each in spare)
-    return Decision((*told, *writes) if writes else ())
+    seen_now = (meta.resource_version, service.metadata.uid)
+    return Decision((*told, *writes) if writes or seen.memory != seen_now else (), memory=seen_now)
+
+
+def _alike(one: tuple[Endpoint, ...], other: tuple[Endpoint, ...]) -> bool:
+    """The same endpoints, in whatever order."""
+    return len(one) == len(other) and all(endpoint in other for endpoint in one)
 
 
 def _mirrored(endpoints: Endpoints) -> tuple[dict[tuple[str, Ports], tuple[Endpoint, ...]], list[Write]]:
     """The endpoints by address family and ports, and what people are told of addresses left out."""
-    offers = [
-        (port, address, ready)
-        for subset in endpoints.subsets
-        for port in subset.ports or (_NO_PORT,)
-        for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses))
-        for address in addresses
-    ]
     wanted: dict[tuple[str, Ports], list[Endpoint]] = {}
     invalid = beyond = 0
-    for subset in repacked(offers):
+    for subset in repacked(_offered(endpoints)):
         count = 0
         for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
             for address in addresses:
@@ -221,7 +279,7 @@ def _mirrored(endpoints: Endpoints) -> tuple[dict[tuple[str, Ports], tuple[Endpo
                     invalid += 1
                     continue
                 count += 1
-                wanted.setdefault((f"IPv{ip.version}", subset.ports), []).append(
+                wanted.setdefault((f"IPv{ip.version}", slice_ports(list(subset.ports))), []).append(
                     Endpoint(
                         addresses=(str(ip),),
                         conditions=EndpointConditions(ready=ready),
@@ -253,6 +311,7 @@ def _mirror_slice(
     return EndpointSlice(
         metadata=replace(
             meta,
+            generate_name=meta.generate_name if not meta.name else "",  # upstream takes it away with the first change
             namespace=endpoints.metadata.namespace,
             labels=labels,
             annotations=annotations,
@@ -264,19 +323,30 @@ def _mirror_slice(
     )
 
 
+def _name_only(obj: Object) -> Object:
+    meta = ObjectMeta(name=obj.metadata.name, namespace=obj.metadata.namespace)
+    return type(obj)(metadata=meta)
+
+
 CONTROLLER: Final = Controller(
     name="endpoint-controller",
     actor="Endpoints controller",
     subject=Service,
-    reads=(Read(Pod, Relation.SELECTED, view=pod_view), Read(Endpoints, Relation.NAMESAKE)),
+    reads=(
+        Read(Pod, Relation.SELECTED, view=pod_view, wakes=False),
+        Read(Pod, Relation.SELECTED, view=pod_news),
+        Read(Endpoints, Relation.NAMESAKE, wakes=False),
+        Read(Endpoints, Relation.NAMESAKE, view=_name_only, appears=False),
+    ),
     reconcile=reconcile,
+    hears_refusals=True,
 )
 
 CLEANING: Final = Controller(
     name="endpoint-controller",
     actor="Endpoints controller",
     subject=Endpoints,
-    reads=(Read(Service, Relation.NAMESAKE, view=lambda service: Service(metadata=_name_only(service.metadata))),),
+    reads=(Read(Service, Relation.NAMESAKE, view=_name_only),),
     reconcile=_clean,
 )
 
@@ -291,6 +361,11 @@ MIRRORING: Final = Controller(
     reconcile=mirror,
 )
 
-
-def _name_only(meta: ObjectMeta) -> ObjectMeta:
-    return ObjectMeta(name=meta.name, namespace=meta.namespace)
+MIRRORS_CLEANING: Final = Controller(
+    name="endpoint-slice-mirroring-controller",
+    actor="EndpointSlice mirroring controller",
+    subject=EndpointSlice,
+    reads=(Read(Endpoints, Relation.NEIGHBOUR, view=_name_only),),
+    reconcile=_clean_mirror,
+    concerned=_is_mirror,
+)

@@ -1,8 +1,9 @@
 """The garbage collector: what becomes of an object when its owners go, and of an owner that waits for its dependents.
 
 There is one controller for each kind, and each decides about one object from its owners and its dependents, all known
-by uid. Kinds without a typed view cannot be seen from here: an owner of such a kind counts as existing. Deleting with
-propagation Orphan or Foreground puts a finalizer on the owner (the server does that); it is taken off here.
+by uid. A reference that is right in its uid and wrong in the rest refers to nothing. Kinds without a typed view cannot
+be seen from here: an object with an owner of such a kind stays. Deleting with propagation Orphan or Foreground puts a
+finalizer on the owner (the server does that); it is taken off here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.writes import Delete, Propagation, Update, Write
+from seatrial.control.writes import Delete, Propagation, RecordEvent, Update, Write
+from seatrial.kube import schemas
 from seatrial.kube.objects import KINDS, Event, Object, ObjectMeta, OwnerReference
 
 T = TypeVar("T", bound=Object)
@@ -26,31 +28,84 @@ def reconcile(seen: Seen) -> Decision:
     subject = seen.subject
     meta = subject.metadata
     related = [obj for kind in _COLLECTED for obj in seen.all(kind)]
+    told = _misplaced(subject, related)
+    said: list[Write] = [told] if told is not None and seen.memory != told.message else []
+    memory = None if told is None else told.message
     dependents = [obj for obj in related if any(ref.uid == meta.uid for ref in obj.metadata.owner_references)]
     if meta.deletion_timestamp is not None:
-        return Decision(tuple(_let_go(subject, dependents)))
-    owners = {obj.metadata.uid: obj for obj in related}
+        return Decision((*said, *_let_go(subject, dependents)), memory=memory)
+    return Decision((*said, *_collect(subject, related, dependents)), memory=memory)
+
+
+def _collect(subject: Object, related: list[Object], dependents: list[Object]) -> list[Write]:
+    """What becomes of an object with owners: it goes when none of them is left that stays."""
+    meta = subject.metadata
     solid, waiting = [], False
     for ref in meta.owner_references:
-        owner = owners.get(ref.uid)
+        known = _is_known(ref, subject)
+        if not known:
+            return []
+        owner = next((obj for obj in related if _is_meant(ref, obj, subject)), None)
         if owner is None:
-            if (ref.api_version, ref.kind) not in KINDS:
-                solid.append(ref)
-        elif owner.metadata.deletion_timestamp is not None and FOREGROUND in owner.metadata.finalizers:
+            continue
+        if owner.metadata.deletion_timestamp is not None and FOREGROUND in owner.metadata.finalizers:
             waiting = True
         else:
             solid.append(ref)
     if len(solid) == len(meta.owner_references):
-        return Decision()
+        return []
     if solid:
-        return Decision((Update(subject, _owned_by(subject, tuple(solid))),))
+        return [Update(subject, _owned_by(subject, tuple(solid)))]
+    if waiting and dependents:
+        writes: list[Write] = []
+        if any(FOREGROUND in each.metadata.finalizers and _is_going(each) for each in dependents):
+            # They own each other: who waits for whom has to be undone.
+            free = tuple(
+                replace(ref, block_owner_deletion=False) if ref.block_owner_deletion else ref
+                for ref in meta.owner_references
+            )
+            writes.append(Update(subject, _owned_by(subject, free)))
+        return [*writes, Delete(subject, propagation=Propagation.FOREGROUND)]
+    propagation = Propagation.BACKGROUND
     if ORPHAN in meta.finalizers:
         propagation = Propagation.ORPHAN
-    elif FOREGROUND in meta.finalizers or (waiting and dependents):
+    elif FOREGROUND in meta.finalizers:
         propagation = Propagation.FOREGROUND
-    else:
-        propagation = Propagation.BACKGROUND
-    return Decision((Delete(subject, propagation=propagation),))
+    return [Delete(subject, propagation=propagation)]
+
+
+def _is_going(obj: Object) -> bool:
+    return obj.metadata.deletion_timestamp is not None
+
+
+def _is_known(ref: OwnerReference, subject: Object) -> bool:
+    """Whether it can be told if the owner is there. A namespaced one of an object of the whole cluster never can."""
+    if (ref.api_version, ref.kind) not in KINDS:
+        return False
+    return bool(subject.metadata.namespace) or not schemas.scopes()[ref.api_version, ref.kind]
+
+
+def _is_meant(ref: OwnerReference, obj: Object, subject: Object) -> bool:
+    """An owner is looked up by its kind and name, beside its dependent if it is namespaced, and has to have the uid."""
+    meta = obj.metadata
+    return (
+        (ref.uid, ref.name, ref.kind, ref.api_version) == (meta.uid, meta.name, obj.kind, obj.api_version)
+    ) and meta.namespace in ("", subject.metadata.namespace)
+
+
+def _misplaced(subject: Object, related: list[Object]) -> RecordEvent | None:
+    """What people are told of an owner in another namespace."""
+    meta = subject.metadata
+    owners = {obj.metadata.uid: obj for obj in related}
+    for ref in meta.owner_references:
+        owner = owners.get(ref.uid)
+        if owner is not None and owner.metadata.namespace not in ("", meta.namespace):
+            place = f"{ref.api_version}/{ref.kind}, namespace: {meta.namespace}, name: {ref.name}, uid: {ref.uid}"
+            message = f'ownerRef [{place}] does not exist in namespace "{meta.namespace}"'
+            return RecordEvent(subject, "Warning", "OwnerRefInvalidNamespace", message)
+        if owner is not None and not _is_meant(ref, owner, subject):
+            return None  # upstream looks no further
+    return None
 
 
 def _let_go(subject: Object, dependents: list[Object]) -> list[Write]:

@@ -280,10 +280,10 @@ def _merge_list(
         merged = list(dict.fromkeys([*merged, *patch]))
     else:
         merged = _merge_items(original, patch, schema, identity, at)
-    if order is None:
-        return merged
-    wanted = [identity(item) for item in order]
     live = [identity(item) for item in original]
+    if order is None:
+        order = [item for item in patch if not (isinstance(item, dict) and _PATCH in item)]
+    wanted = [identity(item) for item in order]
     listed = [item for item in merged if identity(item) in wanted]
     others = [item for item in merged if identity(item) not in wanted]
     strangers = [identity(item) for item in others if identity(item) not in live]

@@ -65,7 +65,6 @@ SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, nothing
 _MAX_GENERATED_BASE = 58
 _ORPHANING = {"Job", "ReplicationController"}
 """The kinds that keep this default of deletion from before garbage collection."""
-_WITHOUT_GENERATION = {"Namespace", "Node", "Service", "PersistentVolume", "PersistentVolumeClaim"}
 _STATUS_ON_CREATE = {"Node"}
 _CHARGED_ON_UPDATE = {"PersistentVolumeClaim", "Pod", "Service"}
 
@@ -208,7 +207,7 @@ class Api:
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         metadata["uid"] = self.new_uid()
         metadata["creationTimestamp"] = wire_time(self.now())
-        if "spec" in raw and resource.kind not in _WITHOUT_GENERATION:
+        if strategies.has_generation(resource):
             metadata["generation"] = 1
         raw = {**raw, "metadata": metadata}
         if "status" in resource.subresources and resource.kind not in _STATUS_ON_CREATE:
@@ -335,7 +334,7 @@ class Api:
             "spec": {**before["spec"], "nodeName": node_name},
             "status": {**status, "conditions": [*others, condition]},
         }
-        return self._put(resource, after, Options(dry_run=dry_run))
+        return self._put(resource, strategies.of_its_node(self, after), Options(dry_run=dry_run))
 
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions = AS_USUAL) -> JsonObject:
         """Delete at once, or mark as being deleted when finalizers, a namespace's content or a pod's grace require it.
@@ -572,7 +571,8 @@ class Api:
             if "generation" in metadata and not metadata.get("deletionTimestamp"):
                 metadata["generation"] += 1
             metadata["deletionTimestamp"] = wire_time(self.now() + timedelta(seconds=grace_s))
-            metadata["deletionGracePeriodSeconds"] = grace_s
+            if raw["kind"] != "Namespace":
+                metadata["deletionGracePeriodSeconds"] = grace_s
         return {**raw, "metadata": metadata}
 
     def _put(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
+from seatrial.kube.schemas.resources import SCHEMALESS
 from seatrial.server import accounts, addresses, priorities, storage
 from seatrial.server.requests import DeleteOptions, Options
+from seatrial.server.resources import storage_key
 from seatrial.server.times import wire_time
 
 if TYPE_CHECKING:
@@ -25,6 +27,38 @@ _GATED: JsonObject = {
     "message": "Scheduling is blocked due to non-empty scheduling gates",
     "lastProbeTime": None,
 }
+
+
+_WITH_GENERATION = frozenset(
+    (
+        "CronJob",
+        "CustomResourceDefinition",
+        "DaemonSet",
+        "Deployment",
+        "EndpointSlice",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "IngressClass",
+        "Job",
+        "MutatingWebhookConfiguration",
+        "NetworkPolicy",
+        "Pod",
+        "PodDisruptionBudget",
+        "PodTemplate",
+        "PriorityClass",
+        "ReplicaSet",
+        "ReplicationController",
+        "StatefulSet",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+    )
+)
+"""Whose changes `metadata.generation` counts; other built-in kinds have none."""
+
+
+def has_generation(resource: Resource) -> bool:
+    return resource.kind in _WITH_GENERATION or (resource.api_version, resource.kind) in SCHEMALESS
 
 
 def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options) -> JsonObject:
@@ -44,6 +78,7 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             raw["status"] = {"phase": "Pending", "qosClass": admission.qos_class(raw.get("spec", {}))}
             if raw["spec"].get("schedulingGates"):
                 raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(api.now())}]
+            raw = of_its_node(api, raw)
         case "PriorityClass":
             priorities.check(api, raw, new=before is None)
         case "Job" if before is None:
@@ -71,6 +106,13 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
     return raw
 
 
+def of_its_node(api: Api, pod: JsonObject) -> JsonObject:
+    """A pod with the labels that its node, if it has one, gives it."""
+    name = pod["spec"].get("nodeName")
+    node = api.store.get(storage_key(api.kind("v1", "Node")), "", name) if name else None
+    return admission.labelled_as(None if node is None else node.raw, pod, int(api.version.partition(".")[2]))
+
+
 def _with_template_generation(raw: JsonObject, before: JsonObject | None) -> JsonObject:
     """The metadata of a DaemonSet, whose templates are counted in an annotation."""
     name = "deprecated.daemonset.template.generation"
@@ -86,12 +128,21 @@ def generation_counts(kind: str, before: JsonObject, after: JsonObject, options:
     """Whether a write is one that `metadata.generation` counts."""
     if before.get("spec") != after.get("spec"):
         return True
+    if kind == "PodTemplate":
+        return before.get("template") != after.get("template")
+    if kind == "EndpointSlice":
+        (old, old_labels), (new, new_labels) = _contents(before), _contents(after)
+        return old != new or old_labels != new_labels
     # A Deployment's annotations travel to its ReplicaSets, so upstream counts them; but not the revision, which its
     # controller writes with the status.
     if options.trusted:
         return False
     annotations = [item["metadata"].get("annotations") or {} for item in (before, after)]
     return kind == "Deployment" and annotations[0] != annotations[1]
+
+
+def _contents(raw: JsonObject) -> tuple[JsonObject, JsonObject]:
+    return {key: value for key, value in raw.items() if key != "metadata"}, raw["metadata"].get("labels") or {}
 
 
 def grace_s(resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:

@@ -30,7 +30,8 @@ def kinds() -> dict[str, ModuleType]:
 
 def scripts(kind: str, module: ModuleType, count: int, seed: int) -> list[Script]:
     seeds = [f"{kind}-{seed}-{number}" for number in range(count)]
-    return [Script(kind, one, tuple(module.script(Random(one)))) for one in seeds]
+    given = getattr(module, "GIVEN", ())
+    return [Script(kind, one, tuple(module.script(Random(one))), given) for one in seeds]
 
 
 def flags() -> dict[str, list[str]]:

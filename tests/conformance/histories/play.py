@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -24,7 +25,12 @@ PREFERRED: Final = (
     "policy/v1",
     "discovery.k8s.io/v1",
     "scheduling.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1",
+    "storage.k8s.io/v1",
 )
+
+
+_UID: Final = re.compile(r"\$UID:([\w./-]+)")
 
 
 class Target(Protocol):
@@ -98,13 +104,20 @@ ELIGIBLE: Final[dict[str, Callable[[JsonObject], bool]]] = {
 class Player:
     """One script's run in one namespace of a target."""
 
-    def __init__(self, target: Target, world: World) -> None:
+    def __init__(self, target: Target, world: World, given: tuple[JsonObject, ...] = ()) -> None:
         self.target = target
         self.world = world
         self.answers: list[str] = []
+        self._given = given
 
     def begin(self) -> None:
-        self._send("POST", "/api/v1/namespaces", {"metadata": {"name": self.world.name}})
+        for made in self._given:  # another history may have made them already
+            kind, name, namespace = made["kind"], made["metadata"]["name"], made["metadata"].get("namespace", "")
+            self._send("POST", path(kind, namespace), {"apiVersion": api_version(kind), **made})
+            uid = self._send("GET", path(kind, namespace, name))["metadata"]["uid"]
+            self.world.given_uid(f"{namespace}/{kind}/{name}", uid)
+        metadata = {"name": self.world.name, "labels": {"history": self.world.name}}
+        self._send("POST", "/api/v1/namespaces", {"metadata": metadata})
         self.answers.clear()
 
     def do(self, command: AnyCommand) -> None:
@@ -142,8 +155,9 @@ class Player:
                 pass
 
     def _real(self, value: Any) -> Any:
-        """What a script says, with this run's namespace for $NS."""
-        return json.loads(json.dumps(value).replace("$NS", self.world.name))
+        """What a script says, with this run's namespace for $NS and its uids for $UID:Kind/name."""
+        text = json.dumps(value).replace("$NS", self.world.name)
+        return json.loads(_UID.sub(lambda found: self.world.uid(found.group(1)), text))
 
     def _send(self, method: str, where: str, body: object = None, content_type: str = "application/json") -> Any:
         code, answer = self.target.request(method, where, body, content_type)

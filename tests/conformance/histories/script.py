@@ -29,11 +29,14 @@ class Patch(Command, frozen=True):
     target: str
     patch: JsonObject
     subresource: str = ""
+    seconds: float = 0
 
 
 class Delete(Command, frozen=True):
     target: str
     options: JsonObject = {}
+    seconds: float = 0
+    """How long it takes until upstream has looked at it: not before is it compared."""
 
 
 class Pods(Command, frozen=True):
@@ -50,6 +53,7 @@ class Pods(Command, frozen=True):
     node: str = "n1"
     detail: JsonObject = {}
     """More of the pod's status, e.g. a failed container's exit code."""
+    seconds: float = 0
 
 
 class Relabel(Command, frozen=True):
@@ -72,11 +76,13 @@ Snapshot = dict[str, Any]
 own, counted), `events` (their messages), `loud` (objects with so many events that upstream swallows some)."""
 
 
-class Script(msgspec.Struct, frozen=True):
+class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str
     """The name of the module under `kinds` that made it."""
     seed: str
     commands: tuple[AnyCommand, ...]
+    given: tuple[JsonObject, ...] = ()
+    """Objects of the whole cluster that are there before, the same for every history of the kind: its nodes."""
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -84,6 +90,11 @@ class Recording(msgspec.Struct, frozen=True):
 
     script: Script
     snapshots: tuple[Snapshot, ...]
+
+
+def lasts_s(command: AnyCommand) -> float:
+    """How long to wait after a command, beyond what every step takes."""
+    return 0 if isinstance(command, Create | Relabel) else command.seconds
 
 
 def drawn(random: Random, choices: Choices) -> AnyCommand:

@@ -21,6 +21,7 @@ from seatrial.cluster.objects import Objects
 from seatrial.control import CONTROLLERS
 from seatrial.control.access import User
 from seatrial.control.controller import Controller
+from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.deploy.client import ApiError, Client
 from seatrial.kube.objects import JsonObject
 from seatrial.server.api import Api
@@ -28,7 +29,7 @@ from seatrial.server.http import Handler, Request
 from seatrial.server.pki import ADMIN, ADMIN_GROUP
 from seatrial.server.store import Store
 from tests.conformance.histories.play import Player, path
-from tests.conformance.histories.script import Script, Snapshot, Wait
+from tests.conformance.histories.script import Script, Snapshot, lasts_s
 from tests.conformance.histories.world import World
 from tests.conformance.upstream import Upstream
 
@@ -114,7 +115,7 @@ class UpstreamTarget:
 def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: float = QUIET_S) -> list[list[Snapshot]]:
     """All scripts at once, step by step: the next step begins when every namespace has been quiet for a while."""
     run = uuid.uuid4().hex[:6]
-    players = [Player(target, World(f"h{run}-{number}")) for number in range(len(scripts))]
+    players = [Player(target, World(f"h{run}-{number}"), script.given) for number, script in enumerate(scripts)]
     snapshots: list[list[Snapshot]] = [[] for _ in scripts]
     with ThreadPoolExecutor(8) as pool:
         for player in players:
@@ -126,8 +127,7 @@ def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: fl
             going = [number for number, script in enumerate(scripts) if step < len(script.commands)]
             commands = {number: scripts[number].commands[step] for number in going}
             list(pool.map(lambda item: players[item[0]].do(item[1]), commands.items()))
-            waits = [command.seconds for command in commands.values() if isinstance(command, Wait)]
-            time.sleep(max(waits, default=0.0))
+            time.sleep(max(map(lasts_s, commands.values()), default=0.0))
             restless = _await_quiet([players[number].world for number in going], quiet_s)
             time.sleep(max(0.0, began + STEP_S - time.monotonic()))
             for number in going:
@@ -137,8 +137,14 @@ def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: fl
                 snapshots[number].append(snapshot)
         for player in players:
             target.remove(player.world)
-        list(pool.map(lambda player: target.request("DELETE", f"/api/v1/namespaces/{player.world.name}"), players))
+        list(pool.map(lambda player: _clear(target, player.world.name), players))
     return snapshots
+
+
+def _clear(target: UpstreamTarget, namespace: str) -> None:
+    """Pods first: no kubelet ends them, and a namespace that waits for them keeps upstream busy."""
+    target.request("DELETE", path("Pod", namespace) + "?gracePeriodSeconds=0")
+    target.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 def _await_quiet(worlds: Sequence[World], quiet_s: float) -> set[str]:
@@ -170,7 +176,8 @@ class Ours:
         )
         self._handler = Handler(self.api)
         left_out = {*WITHOUT, "node-controller"}  # the source of its events, unlike upstream's other names
-        wanted = [controller for controller in controllers if controller.name not in left_out]
+        everybody = (*controllers, root_ca_publisher("CERTIFICATE"))
+        wanted = [controller for controller in everybody if controller.name not in left_out]
         self._loop = ControlLoop(wanted, Objects(self.api), self.clock)
         self._loop.start()
 
@@ -204,12 +211,12 @@ def play_ours(script: Script, kinds: Iterable[str]) -> list[Snapshot]:
 def _snapshots(ours: Ours, script: Script, kinds: Iterable[str]) -> Iterator[Snapshot]:
     world = World("h000000-0")
     with _followed(ours, world, frozenset(kinds)):
-        player = Player(ours, world)
+        player = Player(ours, world, script.given)
         player.begin()
         ours.sleep(STEP_S)
         for command in script.commands:
             player.do(command)
-            ours.sleep(STEP_S + (command.seconds if isinstance(command, Wait) else 0))
+            ours.sleep(STEP_S + lasts_s(command))
             yield {"answers": player.answers, **world.snapshot()}
 
 

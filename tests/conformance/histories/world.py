@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections import Counter
 from typing import Any, Final
 
@@ -34,10 +35,22 @@ _COMBINED: Final = "(combined from similar events)"
 _OBSERVING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet")
 _STEPS: Final = re.compile(r"from \d+ to \d+")
 """Of a Deployment's events the numbers hang on how pods that change at once fall between its decisions."""
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*-----END CERTIFICATE-----\s*", re.DOTALL)
 _LOUD: Final = 20
 """About an object with so many events upstream says no more for some minutes (its recorder's burst is 25)."""
 _SATURATED: Final = 9
 """From so many different messages on, upstream's recorder sums events up: later messages are not compared."""
+
+
+def _sum_up_hints(piece: JsonObject) -> None:
+    """Where endpoints are meant for other zones than their own, it is chance which ones: then only count."""
+    hinted = [each for each in piece.get("endpoints") or () if each.get("hints")]
+    zones = [[zone["name"] for zone in each["hints"].get("forZones") or ()] for each in hinted]
+    if all(names in ([], [each.get("zone")]) for names, each in zip(zones, hinted, strict=True)):
+        return
+    for each in hinted:
+        del each["hints"]
+    piece["hints"] = sorted(zones)
 
 
 class World:
@@ -51,6 +64,7 @@ class World:
         self.events: dict[str, JsonObject] = {}
         self.changed = time.monotonic()
         self._stable: dict[str, str] = {name: "NS"}
+        self._given_uids: dict[str, str] = {}
         self._addresses = 0
         self._known: set[str] = set()
         self._by_script: set[str] = set()
@@ -65,6 +79,8 @@ class World:
         if meta["uid"] not in self.order:
             self.order[meta["uid"]] = len(self.order)
             self._name(raw)
+        if kind == "Service" and raw["spec"].get("clusterIP") not in (None, "", "None"):
+            self._stable[raw["spec"]["clusterIP"]] = f"ip-of-Service-{meta['name']}"
         if gone:
             self.objects.pop((kind, meta["name"]), None)
         else:
@@ -72,6 +88,22 @@ class World:
 
     def made_by_script(self, kind: str, name: str) -> None:
         self._by_script.add(f"{kind}/{name}")
+
+    def given_uid(self, target: str, uid: str) -> None:
+        """The uid of an object outside of the namespace, that `uid` knows as namespace/Kind/name."""
+        self._given_uids[target] = uid
+        self._stable[uid] = f"uid-of-{self.stable(target.replace('/', '-'))}"
+
+    def uid(self, target: str) -> str:
+        """The uid of Kind/name; that of nothing if it is not there."""
+        found = self.resolve(target)
+        raw = None if found is None else self.objects.get(found)
+        if raw is not None:
+            return str(raw["metadata"]["uid"])
+        if target not in self._given_uids:
+            nothing = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.name}/{target}"))
+            self.given_uid(target, nothing)
+        return self._given_uids[target]
 
     def new_address(self, pod: str) -> str:
         """An address for a pod, known by the pod's stable name."""
@@ -108,8 +140,8 @@ class World:
         generation = meta.pop("generation", None)
         if f"{raw['kind']}/{meta['name']}" in self._by_script:
             meta["generation"] = generation
-        if raw["metadata"].get("generateName"):
-            meta["name"] = self.stable(meta["name"])
+        if self.stable(meta["name"]) == "*":  # though another name may have been taken from it since
+            meta["name"] = "*"
         status = dict(raw.get("status") or {})
         if "observedGeneration" in status and generation is not None:
             status["observedGeneration"] = "current" if status["observedGeneration"] == generation else "behind"
@@ -120,6 +152,20 @@ class World:
         if raw["kind"] == "Pod":  # the ServiceAccount admission is off upstream: it mounts a token under a drawn name
             shown["spec"] = {key: value for key, value in raw["spec"].items() if not key.startswith("serviceAccount")}
         stable: JsonObject = self._stabilised(shown)
+        if raw["kind"] == "Service":  # which numbers are free hangs on what else is there
+            for port in stable["spec"].get("ports") or ():
+                port.pop("nodePort", None)
+            stable["spec"].pop("healthCheckNodePort", None)
+        if raw["kind"] == "ConfigMap" and "ca.crt" in stable.get("data", {}):
+            stable["data"]["ca.crt"] = _CERTIFICATE.sub("CERTIFICATE", stable["data"]["ca.crt"])
+        if raw["kind"] == "EndpointSlice":
+            _sum_up_hints(stable)
+        if raw["kind"] in ("EndpointSlice", "Endpoints"):
+            for unordered in ("endpoints", "subsets"):
+                if unordered in stable:
+                    stable[unordered] = sorted(
+                        stable[unordered], key=lambda one: msgspec.json.encode(one, order="sorted")
+                    )
         return stable
 
     def is_counted(self) -> bool:
@@ -147,7 +193,7 @@ class World:
         alike: Counter[bytes] = Counter()
         for (kind, name), raw in self.objects.items():
             shown = self.plain(raw)
-            if raw["metadata"].get("generateName"):
+            if self.stable(name) == "*":
                 alike[msgspec.json.encode(shown, order="sorted")] += 1
             else:
                 objects[f"{kind}/{self.stable(name)}"] = shown
@@ -230,7 +276,7 @@ class World:
             stable = name
         if stable != name:
             self._stable[name] = stable
-        self._stable[meta["uid"]] = f"uid-of-{kind}-{stable}"
+        self._stable[meta["uid"]] = f"uid-of-{kind}-{self.stable(stable)}"
 
     def _unused(self, stable: str) -> str:
         number = 2

@@ -9,7 +9,7 @@ it looks at meanings: unknown fields, wrong types, missing and repeated entries.
 from __future__ import annotations
 
 from seatrial.kube.schemas.data import NEWEST, SchemaNode, Schemas, load, versions
-from seatrial.kube.schemas.resources import Resource, plurals, resources
+from seatrial.kube.schemas.resources import Resource, plurals, resources, scopes
 from seatrial.kube.schemas.validation import Problem, compare, validate
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "plurals",
     "resources",
+    "scopes",
     "validate",
     "versions",
 ]

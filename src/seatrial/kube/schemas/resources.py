@@ -141,6 +141,13 @@ def plurals() -> Mapping[tuple[str, str], str]:
     return {(each.api_version, each.kind): each.plural for each in found}
 
 
+@cache
+def scopes() -> Mapping[tuple[str, str], bool]:
+    """Whether a kind is namespaced, by api version and kind."""
+    found = (_resource(line) for line in _FACTS.split("\n") if line)
+    return {(each.api_version, each.kind): each.namespaced for each in found}
+
+
 def _resource(line: str) -> Resource:
     api_version, kind, plural, short_names, scope, categories, subresources = line.split("|")
     group, _, version = api_version.rpartition("/")
