@@ -97,7 +97,9 @@ def test_a_container_that_uses_more_memory_than_its_limit_is_oom_killed() -> Non
         assert isinstance(runtime, SimulatedRuntime)
         play.run(5)
         (pod,) = play.cluster.objects.all(Pod)
-        assert runtime.usage(pod) == {"web": {"memory": 1e6}}
+        usage = runtime.usage(pod)
+        assert usage is not None
+        assert (usage.memory_bytes, usage.containers["web"].memory_bytes) == (1_000_000, 1_000_000)
         play.run(15)
         assert play.web["state"]["terminated"]["reason"] == "OOMKilled"
         assert (play.web["state"]["terminated"]["exitCode"], play.status["phase"]) == (137, "Failed")

@@ -9,7 +9,7 @@ import pytest
 
 from seatrial.cluster import behaviours, settings
 from seatrial.cluster.cluster import NodeShape
-from seatrial.cluster.settings import NodeLoss, SettingsError
+from seatrial.cluster.settings import NodeLoss, NodePressure, NodeShutdown, SettingsError
 from seatrial.cluster.simulation import plan
 from seatrial.cluster.virtual import VirtualCluster
 from seatrial.control.addons.csi import Driver
@@ -40,6 +40,20 @@ name = "disk.example.com"
 attach_s = 20
 mount_error = "no such device"
 volumes_per_node = 3
+
+[[simulate.pressure]]
+node = "small-1"
+at_s = 60
+available = { "memory.available" = "50Mi", "nodefs.available" = "5%" }
+
+[[simulate.shutdown]]
+node = "small-2"
+at_s = 700
+for_s = 60
+
+[kubelet]
+shutdownGracePeriod = "30s"
+evictionHard = { "pid.available" = "10%" }
 """
 
 
@@ -59,10 +73,15 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     (rule,) = given.rules
     assert (rule.labels, rule.behaviour.ready_after_s) == ("app=web", 20)
     assert [rule.behaviour.amount("cpu", at_s) for at_s in (0, 59, 60)] == [0.1, 0.1, 0.9]
-    assert given.losses == (NodeLoss("small-2", 600, 900.5),)
     (driver,) = given.drivers
     assert driver == Driver("disk.example.com", attach_s=20, mount_error="no such device", volumes_per_node=3)
     assert Driver.of(driver.installed()) == driver, "the annotations of its CSIDriver say the same"
+    assert given.events == (
+        NodeLoss("small-2", 600, 900.5),
+        NodePressure("small-1", 60, {"memory.available": "50Mi", "nodefs.available": "5%"}),
+        NodeShutdown("small-2", 700, 60),
+    )
+    assert (given.kubelet.shutdown_grace_period, given.kubelet.eviction_hard) == ("30s", {"pid.available": "10%"})
 
 
 def test_a_nodes_static_pods_are_the_manifests_of_a_directory(tmp_path: Path) -> None:
@@ -109,6 +128,21 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ('[[simulate.driver]]\nname = "d"\nattach_s = inf', 3, "not negative"),
         ('[[simulate.driver]]\nname = "d"\nattach = 3', 3, "did you mean attach_s?"),
         ("[simulate]\npods = 3", 2, "pods is a list"),
+        ('[[simulate.pressure]]\nat_s = 1\nnode = "node-1"', 1, "available is missing"),
+        (
+            '[[simulate.pressure]]\nat_s = 1\nnode = "node-1"\navailable = { "memory.free" = "1" }',
+            4,
+            "there is no signal memory.free",
+        ),
+        (
+            '[[simulate.pressure]]\nat_s = 1\nnode = "node-1"\navailable = { "memory.available" = "a%" }',
+            4,
+            'try "50Mi" or "5%"',
+        ),
+        ('[kubelet]\nevictionHard = { "cpu.available" = "1" }', 2, "unsupported eviction signal cpu.available"),
+        ('[kubelet]\nshutdownGracePeriod = "5"', 2, 'invalid duration "5"'),
+        ("[kubelet]\nshutdown = 1", 2, "unknown field `shutdown`; known: evictionHard,"),
+        ("kubelet = 1", 1, "[kubelet] is a table"),
         ("simulate = 3", 1, "[simulate] is a table"),
         ("[simulate", 1, "not TOML"),
     ],
@@ -125,7 +159,7 @@ def test_planned_losses_happen_at_their_times(tmp_path: Path) -> None:
     given = read(tmp_path, GOOD)
     cluster = VirtualCluster(nodes=given.nodes, behaves=behaviours.by_rules(given.rules))
     began = cluster.clock.now()
-    assert plan(cluster.cluster, given.losses) > began + timedelta(seconds=1500)
+    assert plan(cluster.cluster, given.events) > began + timedelta(seconds=1500)
 
     def ready() -> list[str]:
         return [

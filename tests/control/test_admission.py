@@ -165,8 +165,8 @@ def test_custom_kinds_keep_everything_and_get_a_time() -> None:
     [
         ([{}], "BestEffort"),
         ([{"requests": {"cpu": "1"}}], "Burstable"),
-        ([{"limits": {"cpu": "1", "memory": "1"}}], "Guaranteed"),
-        ([{"limits": {"cpu": "1", "memory": "1"}}, {}], "Burstable"),
+        ([{"limits": {"cpu": "1", "memory": "1"}, "requests": {"cpu": "1", "memory": "1"}}], "Guaranteed"),
+        ([{"limits": {"cpu": "1", "memory": "1"}, "requests": {"cpu": "1", "memory": "1"}}, {}], "Burstable"),
         ([{"limits": {"cpu": "1", "memory": "1"}, "requests": {"cpu": "500m"}}], "Burstable"),
     ],
 )

@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     from seatrial.node.linux import cleanup
 
     directory = state.directory(arguments)
-    ran = process.stop(directory)
+    ran = process.pid(directory) is not None
+    process.shut_down(directory)
+    process.stop(directory)
     if not directory.exists():
         print(f"nothing to stop: there is no {directory}")
         return 0

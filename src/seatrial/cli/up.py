@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             directory, nodes=arguments.nodes, simulate=arguments.simulate, port=arguments.port, options=options
         )
         client = Client(process.kubeconfig(directory))
+        if not arguments.simulate:
+            _warn_of_shortage(directory, arguments.paths)
         _deploy(client, system, arguments.timeout)
     except process.ControlProcessError as error:
         return _fail(str(error))
@@ -77,6 +79,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _warn_of_shortage(directory: Path, paths: Sequence[str]) -> None:
+    """Say what this machine is short of already: people would look for the reason elsewhere."""
+    from datetime import UTC, datetime
+
+    from seatrial.cluster import settings
+    from seatrial.node.linux import gauges
+
+    found = settings.find(paths)
+    kubelet = (settings.read(found) if found is not None else settings.Settings()).kubelet
+    for message in gauges.short(directory, kubelet, datetime.now(UTC)):
+        print(f"seatrial: note: {message}", file=sys.stderr)
+
+
 def _options(arguments: argparse.Namespace) -> list[str] | None:
     """What the control process is told beyond nodes and port; None, after saying so, if that cannot be."""
     from seatrial.kube import schemas
@@ -84,10 +99,9 @@ def _options(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.kubernetes not in schemas.versions():
         _fail(f"no Kubernetes {arguments.kubernetes} here; there is {', '.join(schemas.versions())}")
         return None
-    options = ["--kubernetes", arguments.kubernetes]
-    if not arguments.simulate:
-        return options
     from seatrial.cluster import settings
+
+    options = ["--kubernetes", arguments.kubernetes]
 
     found = settings.find(arguments.paths)
     if found is not None:
@@ -97,7 +111,8 @@ def _options(arguments: argparse.Namespace) -> list[str] | None:
             _fail(str(error))
             return None
         options += ["--settings", str(found.absolute())]
-    return options + ([] if arguments.seed is None else ["--seed", str(arguments.seed)])
+    seeded = arguments.simulate and arguments.seed is not None
+    return options + (["--seed", str(arguments.seed)] if seeded else [])
 
 
 def _checked(arguments: argparse.Namespace) -> System | int:

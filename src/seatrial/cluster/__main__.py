@@ -11,6 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
+from seatrial.cluster import process, settings
 from seatrial.cluster.cluster import SIMULATED_CONTROLLERS, STANDARD_CONTROLLERS, AlreadyRunningError, serve
 from seatrial.cluster.settings import SettingsError
 from seatrial.kube import schemas
@@ -48,12 +49,14 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    shut_down = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(process.SHUT_DOWN, shut_down.set)
     names = node_names(arguments.nodes)
+    given = settings.read(arguments.settings) if arguments.settings is not None else settings.Settings()
     if arguments.simulate:
-        from seatrial.cluster import behaviours, settings
+        from seatrial.cluster import behaviours
         from seatrial.cluster.simulation import passing, resumed
 
-        given = settings.read(arguments.settings) if arguments.settings is not None else settings.Settings()
         await serve(
             state,
             nodes=given.nodes or names,
@@ -64,7 +67,8 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
             behaves=behaviours.by_rules(given.rules),
             drivers=given.drivers,
             clock=lambda store: resumed(store, given.start),
-            machinery=lambda cluster: passing(cluster, given.losses),
+            machinery=lambda cluster: passing(cluster, given.events),
+            kubelet=given.kubelet,
             port=port,
         )
         return
@@ -78,11 +82,13 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
         nodes=names,
         controllers=STANDARD_CONTROLLERS,
         stop=stop,
+        shut_down=shut_down,
         version=arguments.kubernetes,
         runtimes=machine.runtime,
         machinery=machine.machinery,
         addresses={name: machine.node_address(name) for name in names},
         capacity=_capacity(),
+        kubelet=given.kubelet,
         service_cidr=machine.service_cidr,
         logs=machine,
         advertise=machine.addresses.gateway,

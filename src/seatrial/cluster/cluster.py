@@ -31,6 +31,7 @@ from seatrial.control import CONTROLLERS, scheduler, serviceaccount
 from seatrial.control.addons import ADDONS, csi
 from seatrial.control.controller import Controller
 from seatrial.control.lifecycle import static
+from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
 from seatrial.control.volumes import provisioner
 from seatrial.control.writes import Create, Update
 from seatrial.kube import schemas
@@ -74,7 +75,8 @@ class Cluster:
     `addresses` are the nodes' own, by name; real nodes need them. `load` is what simulated containers use, if not what
     `behaves` says. `drivers` are CSI drivers that stand-ins play on simulated nodes. With a `seed` uids and generated
     names repeat from run to run. `version` is the Kubernetes version whose schemas are served and whose behaviour is
-    followed. `manifests` holds a directory for each node with those of its static pods.
+    followed. `manifests` holds a directory for each node with those of its static pods, `kubelet` is how every node is
+    configured.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Cluster:
         volumes: str = "/var/lib/seatrial/volumes",
         manifests: Path | None = None,
         drivers: Sequence[csi.Driver] = (),
+        kubelet: KubeletConfiguration = DEFAULT_KUBELET,
         port: int = 6443,
         service_cidr: str = "10.96.0.0/16",
         authority: Authority | None = None,
@@ -141,7 +144,13 @@ class Cluster:
                 runtimes(name, component)
                 if runtimes is not None
                 else SimulatedRuntime(
-                    clock, component, name=name, subnet=_pod_subnet(number), host_ip=address, behaves=behaves
+                    clock,
+                    component,
+                    name=name,
+                    subnet=_pod_subnet(number),
+                    host_ip=address,
+                    behaves=behaves,
+                    capacity=shape.capacity or capacity,
                 )
             )
             self.runtimes[name] = runtime
@@ -155,6 +164,7 @@ class Cluster:
                 renews=runtimes is not None,
                 version=version,
                 manifests=manifests / name if manifests is not None else None,
+                configuration=kubelet,
             )
             self.agents.append(agent)
             if shape.static_pods:
@@ -198,6 +208,17 @@ class Cluster:
 
     def restore_node(self, name: str) -> None:
         self.agent(name).come_back()
+
+    def shut_down_node(self, name: str) -> None:
+        """The node ends its pods as configured and goes off; `restore_node` calls it off or switches it on again."""
+        self.agent(name).shut_down()
+
+    def set_pressure(self, name: str, available: Mapping[str, str]) -> None:
+        """So much is available of a simulated node's signals; of all others there is enough."""
+        runtime = self.runtimes[self.agent(name).name]
+        if not isinstance(runtime, SimulatedRuntime):
+            raise TypeError(f"{name} is a real node: its pressure is the machine's")
+        runtime.set_pressure(available)
 
     def set_static_pods(self, node: str, manifests: Sequence[JsonObject]) -> None:
         """These are the manifests in the node's directory from now on. Raises `ManifestError`, `LookupError`."""
@@ -278,11 +299,13 @@ async def serve(
     behaves: Behaves = usual,
     drivers: Sequence[csi.Driver] = (),
     clock: Callable[[Store], Clock] = lambda _: RealClock(),
+    shut_down: asyncio.Event | None = None,
     runtimes: Callable[[str, Component], PodRuntime] | None = None,
     machinery: Callable[[Cluster], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     addresses: Mapping[str, str] | None = None,
     capacity: Mapping[str, str] | None = None,
     logs: LogSource | None = None,
+    kubelet: KubeletConfiguration = DEFAULT_KUBELET,
     port: int = 6443,
     service_cidr: str = "10.96.0.0/16",
     advertise: str = "",
@@ -291,8 +314,8 @@ async def serve(
 
     `machinery` is entered before the agents start: set up the network, adopt what runs, compile Services, serve DNS.
     `advertise` is an address at which pods reach the API too. `run/ready` then holds the API's address and
-    `cluster/kubeconfig` is the way in. Raises `AlreadyRunningError`,
-    `StoreError`, `ServeError`.
+    `cluster/kubeconfig` is the way in. Once `shut_down` is set every node shuts down as configured, for at most the
+    seconds in `run/grace`, and the cluster stops. Raises `AlreadyRunningError`, `StoreError`, `ServeError`.
     """
     from seatrial.server import http
     from seatrial.server.pki import Pki
@@ -317,6 +340,7 @@ async def serve(
                 capacity=capacity,
                 logs=logs,
                 volumes=str(state / "volumes"),
+                kubelet=kubelet,
                 manifests=state / "manifests" if runtimes is not None else None,
                 port=port,
                 service_cidr=service_cidr,
@@ -331,10 +355,29 @@ async def serve(
                 if advertise:
                     own_service.publish(cluster.api, advertise, at)
                 cluster.start()
+                grace_s = sum(each.seconds for each in kubelet.shutdown_graces) if shut_down is not None else 0
+                (state / "run" / "grace").write_text(f"{grace_s}\n")
                 (state / "run" / "ready").write_text(f"{address}\n")
+                off = asyncio.create_task(_shut_down(cluster, shut_down, stop)) if shut_down is not None else None
                 try:
                     await stop.wait()
                 finally:
+                    if off is not None:
+                        off.cancel()
                     cluster.stop()
         finally:
             store.close()
+
+
+async def _shut_down(cluster: Cluster, asked: asyncio.Event, stop: asyncio.Event) -> None:
+    """Once asked, shut every node down, and stop the cluster when all are off."""
+    await asked.wait()
+    on = {agent.name for agent in cluster.agents}
+
+    def off(name: str) -> None:
+        on.discard(name)
+        if not on:
+            stop.set()
+
+    for agent in cluster.agents:
+        agent.shut_down(off)

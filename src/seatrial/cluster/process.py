@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 POLL_S = 0.02
+SHUT_DOWN = signal.SIGUSR1
+"""What tells the control process that its nodes are to shut down."""
 
 
 class ControlProcessError(Exception):
@@ -79,6 +82,21 @@ def start(
             process.kill()
             said = log.read_bytes()[began:].decode(errors="replace").strip() or "it said nothing"
             raise ControlProcessError(f"the cluster did not start (its log is {log}):\n{said}")
+        time.sleep(POLL_S)
+
+
+def shut_down(state: Path, *, margin_s: float = 5.0) -> None:
+    """Let the nodes end their pods as they are configured to, if they are; returns when they have, or should have."""
+    try:
+        number, grace_s = pid(state), int((state / "run" / "grace").read_text())
+    except (OSError, ValueError):
+        return
+    if number is None or not grace_s or not ready(state):
+        return
+    deadline = time.monotonic() + grace_s + margin_s
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(number, SHUT_DOWN)
+    while pid(state) is not None and time.monotonic() < deadline:
         time.sleep(POLL_S)
 
 

@@ -1,7 +1,9 @@
-"""The `[simulate]` tables of a `seatrial.toml`: what a simulated cluster is made of and what befalls it.
+"""A `seatrial.toml`: in `[simulate]` what a simulated cluster is made of and what befalls it, in `[kubelet]` how nodes
+are configured, simulated or real.
 
 Keys are the names of the Python values they become (`NodeShape`, `Behaviour`, `NodeLoss`, `Driver`), so there is one
-vocabulary. Whatever is wrong is a `SettingsError` that names file, line and key, and says what would be right.
+vocabulary; those of `[kubelet]` are a KubeletConfiguration's. Whatever is wrong is a `SettingsError` that names file,
+line and key, and says what would be right.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from seatrial.cluster.behaviours import Rule
 from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.simulated import Behaviour
 from seatrial.control.addons.csi import Driver
-from seatrial.control.lifecycle import static
+from seatrial.control.lifecycle import configuration, static
+from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, SIGNALS, KubeletConfiguration
 from seatrial.control.lifecycle.facts import Problem
 from seatrial.kube import selectors
 from seatrial.kube.objects import JsonObject
@@ -47,13 +50,33 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeLoss:
-    """A node that is cut off at a time, for so many seconds (None: for good). `at_s` counts from the moment when the
-    system has been applied.
-    """
+    """A node that is cut off at a time, for so many seconds (None: for good)."""
 
     node: str
     at_s: float
     for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodePressure:
+    """A node that has only so much left of some signals, from a time on, for so many seconds (None: for good)."""
+
+    node: str
+    at_s: float
+    available: Mapping[str, str]
+    for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShutdown:
+    """A node that is shut down at a time, and switched on again after so many seconds (None: never)."""
+
+    node: str
+    at_s: float
+    for_s: float | None = None
+
+
+Event = NodeLoss | NodePressure | NodeShutdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +87,10 @@ class Settings:
     start: datetime | None = None
     nodes: tuple[NodeShape, ...] = ()
     rules: tuple[Rule, ...] = ()
-    losses: tuple[NodeLoss, ...] = ()
+    events: tuple[Event, ...] = ()
+    """What befalls nodes, at times that count from the moment when the system has been applied."""
     drivers: tuple[Driver, ...] = ()
+    kubelet: KubeletConfiguration = DEFAULT_KUBELET
 
 
 def find(paths: Sequence[str | Path]) -> Path | None:
@@ -87,7 +112,8 @@ def read(path: Path) -> Settings:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from error
-    return _Reader(path, text).settings(document.get("simulate", {}))
+    reader = _Reader(path, text)
+    return replace(reader.settings(document.get("simulate", {})), kubelet=reader.kubelet(document.get("kubelet", {})))
 
 
 class _Reader:
@@ -102,7 +128,10 @@ class _Reader:
         given = self._checked(
             place,
             table,
-            {"seed": int, "start": datetime, "nodes": int, "node": list, "pods": list, "loss": list, "driver": list},
+            {
+                **{"seed": int, "start": datetime, "nodes": int, "node": list, "pods": list, "driver": list},
+                **dict.fromkeys(_EVENTS, list),
+            },
         )
         count = given.get("nodes", 0)
         if not 0 <= count <= 5000:
@@ -122,9 +151,20 @@ class _Reader:
             start=start.astimezone(UTC) if isinstance(start, datetime) else None,
             nodes=tuple(shapes),
             rules=tuple(self._rule(at, each) for at, each in self._tables(place, given, "pods")),
-            losses=tuple(self._loss(at, each, names) for at, each in self._tables(place, given, "loss")),
+            events=tuple(
+                self._event(kind, at, each, names) for kind in _EVENTS for at, each in self._tables(place, given, kind)
+            ),
             drivers=tuple(self._driver(at, each) for at, each in self._tables(place, given, "driver")),
         )
+
+    def kubelet(self, table: Any) -> KubeletConfiguration:
+        if not isinstance(table, dict):
+            raise self._error(("kubelet",), f"[kubelet] is {_NAMED[dict]}")
+        try:
+            return configuration.read(table)
+        except configuration.ConfigurationError as error:
+            named = next((key for key, value in table.items() if not _is_configuration({key: value})), "")
+            raise self._error(("kubelet", named), str(error)) from error
 
     def _shapes(self, place: _Place, table: Mapping[str, Any]) -> list[NodeShape]:
         given = self._checked(
@@ -190,14 +230,31 @@ class _Reader:
             why = f"metrics.{name} is a number, or steps such as [[0, 0.1], [60, 0.9]]: [seconds after start, value]"
             raise self._error((*place, "metrics"), why) from error
 
-    def _loss(self, place: _Place, table: Mapping[str, Any], names: Sequence[str]) -> NodeLoss:
-        given = self._checked(place, table, {"node": str, "at_s": float, "for_s": float})
-        for key in ("node", "at_s"):
+    def _event(self, kind: str, place: _Place, table: Mapping[str, Any], names: Sequence[str]) -> Event:
+        keys: dict[str, type] = {"node": str, "at_s": float, "for_s": float}
+        required = ["node", "at_s"]
+        example = 'node = "node-1", at_s = 600, for_s = 60'
+        if kind == "pressure":
+            keys["available"] = dict
+            required.append("available")
+            example += ', available = { "memory.available" = "50Mi" }'
+        given = self._checked(place, table, keys)
+        for key in required:
             if key not in given:
-                raise self._error(place, f'{key} is missing; a loss is: node = "node-1", at_s = 600, for_s = 60')
+                raise self._error(place, f"{key} is missing; a {kind} is: {example}")
         if names and given["node"] not in names:
             raise self._error((*place, "node"), f"there is no node {given['node']}{_hint(given['node'], names)}")
-        return NodeLoss(**given)
+        for signal, amount in given.get("available", {}).items():
+            at = (*place, "available")
+            if signal not in SIGNALS:
+                raise self._error(at, f"there is no signal {signal}{_hint(signal, SIGNALS)}")
+            try:
+                float(amount.removesuffix("%")) if str(amount).endswith("%") else Quantity.parse(amount)
+            except ValueError as error:
+                raise self._error(at, f'{signal} is no quantity: {error}; try "50Mi" or "5%"') from error
+            given["available"] = {**given["available"], signal: str(amount)}
+        made: Event = _EVENTS[kind](**given)
+        return made
 
     def _driver(self, place: _Place, table: Mapping[str, Any]) -> Driver:
         hints = typing.get_type_hints(Driver)
@@ -237,6 +294,15 @@ class _Reader:
 
 
 _Place = tuple[str | int, ...]
+_EVENTS: Final = {"loss": NodeLoss, "pressure": NodePressure, "shutdown": NodeShutdown}
+
+
+def _is_configuration(table: Mapping[str, Any]) -> bool:
+    try:
+        configuration.read(table)
+    except configuration.ConfigurationError:
+        return False
+    return True
 
 
 def _plain(hint: Any) -> type:

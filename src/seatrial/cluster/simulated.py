@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 
 from seatrial.control.addons import csi
 from seatrial.control.lifecycle import Role, all_containers, probes
+from seatrial.control.lifecycle.configuration import SIGNALS
+from seatrial.control.lifecycle.eviction import ContainerUsage, DiskUsage, PodUsage, is_local
 from seatrial.control.lifecycle.facts import (
     Action,
     ContainerFact,
@@ -38,15 +40,28 @@ from seatrial.control.lifecycle.facts import (
     StopReason,
     StopSandbox,
 )
+from seatrial.control.lifecycle.pressure import Observation
 from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.control.volumes import mounting
 from seatrial.kube.objects import Container, CSIDriver, Job, Node, PersistentVolume, Pod
+from seatrial.kube.quantities import Quantity
 from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.runtime import Clock
 
 SANDBOX_S, RESIZE_S = 0.5, 0.1
 KILLED = 137
 SETTLED = timedelta(days=365)
+
+VOLUME = "volume/"
+CAPACITIES = {
+    "memory.available": 8 << 30,
+    "nodefs.available": 100 << 30,
+    "nodefs.inodesFree": 6_553_600,
+    "imagefs.available": 100 << 30,
+    "imagefs.inodesFree": 6_553_600,
+    "pid.available": 32_768,
+}
+"""What a node has of each signal's resource, where its capacity does not say."""
 
 Series = tuple[tuple[float, float], ...]
 """Steps of an amount over a container's life: from so many seconds after its start on, this value."""
@@ -81,7 +96,9 @@ class Behaviour:
     problem: Problem | None = None
     """Why it can never be started."""
     metrics: Mapping[str, Series] = field(default_factory=dict)
-    """What it uses and shows: "cpu" in cores, "memory" in bytes, and metrics of its own by their names."""
+    """What it uses and shows: "cpu" in cores, "memory", "ephemeral-storage" (its own layer) and "logs" in bytes,
+    "volume/NAME" in bytes of a volume of its pod, "pids"; and metrics of its own by their names.
+    """
 
     def amount(self, metric: str, age_s: float) -> float | None:
         """The metric's value so many seconds after the container's start; None: it shows none yet."""
@@ -124,6 +141,7 @@ def usual(pod: Pod, container: Container) -> Behaviour:
 
 @dataclass(slots=True)
 class _Pod:
+    pod: Pod | None = None
     facts: PodFacts = field(default_factory=PodFacts)
     pod: Pod | None = None
     waits_since: datetime | None = None
@@ -139,14 +157,28 @@ class SimulatedRuntime:
     """
 
     on_change: Callable[[str], None]
+    on_signals: Callable[[], None]
+    image_disk = False
 
     def __init__(
-        self, clock: Clock, objects: ClusterObjects, *, name: str, subnet: str, host_ip: str, behaves: Behaves = usual
+        self,
+        clock: Clock,
+        objects: ClusterObjects,
+        *,
+        name: str,
+        subnet: str,
+        host_ip: str,
+        behaves: Behaves = usual,
+        capacity: Mapping[str, str] | None = None,
     ) -> None:
         self._objects = objects
         self._name = name
         objects.subscribe(self._on_cluster_change)
         self.on_change = lambda _: None
+        self.on_signals = lambda: None
+        self._capacity = capacity or {}
+        self._pressure: dict[str, Observation] = {}
+        self._switched_off = 0
         self.behaves = behaves
         self._clock = clock
         self._subnet = subnet
@@ -164,16 +196,74 @@ class SimulatedRuntime:
     def forget(self, uid: str) -> None:
         self._pods.pop(uid, None)
 
-    def usage(self, pod: Pod) -> dict[str, dict[str, float]]:
-        """What each running container of `pod` uses and shows now: amounts by metric by container."""
+    def set_pressure(self, amounts: Mapping[str, str]) -> None:
+        """So much is available of these signals, a quantity or a share, whatever the containers use."""
+        unknown = sorted(amounts.keys() - SIGNALS)
+        if unknown:
+            raise ValueError(f"no signal {unknown[0]}; there is {', '.join(SIGNALS)}")
+        self._pressure = {signal: self._available(signal, text) for signal, text in amounts.items()}
+        self.on_signals()
+
+    def _available(self, signal: str, text: str) -> Observation:
+        capacity = self._capacity_of(signal)
+        if text.endswith("%"):
+            return Observation(int(capacity * float(text.removesuffix("%")) / 100), capacity)
+        return Observation(Quantity.parse(text).value, capacity)
+
+    def _capacity_of(self, signal: str) -> int:
+        name = {"memory.available": "memory", "nodefs.available": "ephemeral-storage"}.get(signal, signal)
+        given = self._capacity.get("ephemeral-storage" if name == "imagefs.available" else name)
+        return Quantity.parse(given).value if given is not None else CAPACITIES[signal]
+
+    def signals(self) -> Mapping[str, Observation]:
+        """What was set, and otherwise memory as far as containers have a programmed use of it."""
+        usages = (self.usage(known.pod) for known in self._pods.values() if known.pod is not None)
+        used = sum(each.memory_bytes for each in usages if each is not None)
+        found = {}
+        if used:
+            capacity = self._capacity_of("memory.available")
+            found["memory.available"] = Observation(capacity - used, capacity)
+        return {**found, **self._pressure}
+
+    def usage(self, pod: Pod) -> PodUsage | None:
+        """What the containers of `pod` use now, as far as it is programmed."""
         now = self._clock.now()
-        found: dict[str, dict[str, float]] = {}
+        containers, volumes, processes = {}, {}, 0
         for fact in self.facts(pod).containers:
-            if fact.phase is ContainerPhase.RUNNING and fact.started_at is not None:
-                behaviour, age_s = self._behaviour(pod, fact.name), (now - fact.started_at).total_seconds()
-                amounts = {metric: behaviour.amount(metric, age_s) for metric in behaviour.metrics}
-                found[fact.name] = {metric: value for metric, value in amounts.items() if value is not None}
-        return found
+            if fact.phase is not ContainerPhase.RUNNING or fact.started_at is None:
+                continue
+            behaviour, age_s = self._behaviour(pod, fact.name), (now - fact.started_at).total_seconds()
+            amounts = {name: int(behaviour.amount(name, age_s) or 0) for name in behaviour.metrics}
+            layer, logs = DiskUsage(amounts.get("ephemeral-storage", 0)), DiskUsage(amounts.get("logs", 0))
+            containers[fact.name] = ContainerUsage(amounts.get("memory", 0), layer, logs)
+            processes += amounts.get("pids", 1)
+            for name, amount in amounts.items():
+                if name.startswith(VOLUME):
+                    volumes[name.removeprefix(VOLUME)] = DiskUsage(amount)
+        if not containers:
+            return None
+        disks = [disk for each in containers.values() for disk in (each.layer, each.logs) if disk is not None]
+        disks += [volumes[volume.name] for volume in pod.spec.volumes if volume.name in volumes and is_local(volume)]
+        return PodUsage(
+            memory_bytes=sum(each.memory_bytes or 0 for each in containers.values()),
+            processes=processes,
+            containers=containers,
+            volumes=volumes,
+            ephemeral_bytes=sum(disk.bytes for disk in disks),
+        )
+
+    def power_off(self) -> None:
+        """Every container is lost with its sandbox, as after a power cut."""
+        now = self._clock.now()
+        self._switched_off += 1
+        for known in self._pods.values():
+            lost = tuple(
+                replace(fact, phase=ContainerPhase.EXITED, exit_code=255, reason="Unknown", finished_at=now)
+                if fact.phase is ContainerPhase.RUNNING
+                else fact
+                for fact in known.facts.containers
+            )
+            known.facts = replace(known.facts, sandbox=None, containers=lost, stops={}, probes=())
 
     def perform(self, pod: Pod, action: Action) -> None:
         self._pods.setdefault(uid_on_node(pod), _Pod()).pod = pod
@@ -232,8 +322,10 @@ class SimulatedRuntime:
         return self.behaves(pod, _container(pod, name)[0])
 
     def _after(self, pod: Pod, delay_s: float, then: Callable[[Pod], None]) -> None:
+        began = self._switched_off
+
         def call() -> None:
-            if uid_on_node(pod) in self._pods:
+            if uid_on_node(pod) in self._pods and self._switched_off == began:
                 then(pod)
 
         self._clock.call_at(self._clock.now() + timedelta(seconds=delay_s), call)
@@ -343,6 +435,8 @@ class SimulatedRuntime:
             pod,
             replace(facts, containers=(*kept, fact), problems=problems, stops=stops, probes=probed),
         )
+        for at_s in {at_s for name, steps in behaviour.metrics.items() if _is_used(name) for at_s, _ in steps}:
+            self._after(pod, at_s, lambda _: self.on_signals())
         for delay_s, code, reason in _ends(behaviour, container, attempt):
             self._after(pod, delay_s, lambda p, c=code, r=reason: self._exit(p, name, attempt, c, r))  # type: ignore[misc]
 
@@ -434,6 +528,11 @@ def _ends(behaviour: Behaviour, container: Container, attempt: int) -> list[tupl
     if behaviour.out_of_memory_after_s is not None:
         too_much.append(behaviour.out_of_memory_after_s)
     return [*ends, *([(min(too_much), KILLED, "OOMKilled")] if too_much else [])]
+
+
+def _is_used(metric: str) -> bool:
+    """It is something of the node's."""
+    return metric in ("memory", "ephemeral-storage", "logs", "pids") or metric.startswith(VOLUME)
 
 
 def _container(pod: Pod, name: str) -> tuple[Container, Role]:

@@ -17,7 +17,7 @@ from typing import Final
 from seatrial.cluster.clock import LeapingClock
 from seatrial.cluster.cluster import Cluster
 from seatrial.cluster.objects import Objects
-from seatrial.cluster.settings import NodeLoss
+from seatrial.cluster.settings import Event, NodeLoss, NodePressure, NodeShutdown
 from seatrial.control.deployment import is_complete
 from seatrial.control.ownership import is_ready
 from seatrial.kube.objects import (
@@ -38,9 +38,9 @@ PATIENCE = timedelta(hours=1)
 
 
 QUIET_S = 1.0
-"""Planned losses count from when nobody outside has written for so long (real time): the system has been applied."""
+"""Planned events count from when nobody outside has written for so long (real time): the system has been applied."""
 AFTERMATH = timedelta(minutes=10)
-"""How long a node's loss is followed in leaps: unreachable after 40 s, evicted 300 s later, started elsewhere."""
+"""How long an event is followed in leaps: unreachable after 40 s, evicted 300 s later, started elsewhere."""
 
 
 def resumed(store: Store, start: datetime | None = None) -> LeapingClock:
@@ -53,8 +53,8 @@ def resumed(store: Store, start: datetime | None = None) -> LeapingClock:
 
 
 @asynccontextmanager
-async def passing(cluster: Cluster, losses: Sequence[NodeLoss] = ()) -> AsyncIterator[None]:
-    """Time passes in a cluster with a `LeapingClock` while this is entered, and nodes are lost as planned."""
+async def passing(cluster: Cluster, events: Sequence[Event] = ()) -> AsyncIterator[None]:
+    """Time passes in a cluster with a `LeapingClock` while this is entered, and nodes meet with what is planned."""
     clock = cluster.clock
     assert isinstance(clock, LeapingClock), "made with `resumed`"
     last_outside = clock.now()
@@ -64,14 +64,14 @@ async def passing(cluster: Cluster, losses: Sequence[NodeLoss] = ()) -> AsyncIte
     def become_quiet() -> None:
         nonlocal planned_until
         if planned_until is None:
-            planned_until = plan(cluster, losses)
+            planned_until = plan(cluster, events)
         clock.look_again()
 
     def on_change(_: Change) -> None:
         nonlocal last_outside, quiet
         if not cluster.objects.own_write:
             last_outside = clock.now()
-            if losses:
+            if events:
                 if quiet is not None:
                     quiet.cancel()
                 quiet = asyncio.get_running_loop().call_later(QUIET_S, become_quiet)
@@ -98,19 +98,33 @@ async def passing(cluster: Cluster, losses: Sequence[NodeLoss] = ()) -> AsyncIte
         await asyncio.gather(running, return_exceptions=True)
 
 
-def plan(cluster: Cluster, losses: Sequence[NodeLoss]) -> datetime:
-    """Cut nodes off, and bring them back, at their times from now; until when that keeps the cluster busy."""
+def plan(cluster: Cluster, events: Sequence[Event]) -> datetime:
+    """Let nodes meet with these events at their times from now, and recover; until when that keeps the cluster busy."""
     clock = cluster.clock
     now = busy_until = clock.now()
-    for loss in losses:
-        lost_at = now + timedelta(seconds=loss.at_s)
-        clock.call_at(lost_at, partial(cluster.fail_node, loss.node))
-        busy_until = max(busy_until, lost_at + AFTERMATH)
-        if loss.for_s is not None:
-            back_at = lost_at + timedelta(seconds=loss.for_s)
-            clock.call_at(back_at, partial(cluster.restore_node, loss.node))
+    for event in events:
+        happen, recover = _sides(cluster, event)
+        at = now + timedelta(seconds=event.at_s)
+        clock.call_at(at, happen)
+        busy_until = max(busy_until, at + AFTERMATH)
+        if event.for_s is not None:
+            back_at = at + timedelta(seconds=event.for_s)
+            clock.call_at(back_at, recover)
             busy_until = max(busy_until, back_at + AFTERMATH)
     return busy_until
+
+
+def _sides(cluster: Cluster, event: Event) -> tuple[Callable[[], None], Callable[[], None]]:
+    """What happens, and what ends it."""
+    restore = partial(cluster.restore_node, event.node)
+    match event:
+        case NodeLoss():
+            return partial(cluster.fail_node, event.node), restore
+        case NodeShutdown():
+            return partial(cluster.shut_down_node, event.node), restore
+        case NodePressure():
+            pressure = partial(cluster.set_pressure, event.node)
+            return partial(pressure, event.available), partial(pressure, {})
 
 
 class UnderWay:

@@ -17,6 +17,7 @@ from seatrial.cluster.metrics import Load, idle
 from seatrial.cluster.simulated import Behaves, usual
 from seatrial.cluster.simulation import PATIENCE, UnderWay
 from seatrial.control.controller import Controller
+from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.server.authority import Authority
@@ -41,6 +42,7 @@ class VirtualCluster:
         behaves: Behaves = usual,
         load: Load = idle,
         controllers: Sequence[Controller] = SIMULATED_CONTROLLERS,
+        kubelet: KubeletConfiguration = DEFAULT_KUBELET,
         port: int = 6443,
         authority: Authority | None = None,
         disabled_plugins: Collection[str] = (),
@@ -58,6 +60,7 @@ class VirtualCluster:
             behaves=behaves,
             load=load,
             capacity=NODE_CAPACITY,
+            kubelet=kubelet,
             port=port,
             authority=authority,
             disabled_plugins=disabled_plugins,

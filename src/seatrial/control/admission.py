@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
+from seatrial.control import qos
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.quantities import Quantity
@@ -76,17 +77,8 @@ def qos_class(spec: JsonObject) -> str:
     holders = (
         [{"resources": pod_level}] if pod_level else [*_items(spec, "containers"), *_items(spec, "initContainers")]
     )
-    some, guaranteed = False, True
-    for holder in holders:
-        resources = _part(holder, "resources")
-        requests, limits = _computed(resources.get("requests")), _computed(resources.get("limits"))
-        some = some or bool(requests or limits)
-        guaranteed = (
-            guaranteed and len(limits) == 2 and all(requests.get(name, size) == size for name, size in limits.items())
-        )
-    if not some:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+    resources = (_part(holder, "resources") for holder in holders)
+    return qos.classified((_computed(held.get("requests")), _computed(held.get("limits"))) for held in resources)
 
 
 TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")

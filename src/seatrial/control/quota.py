@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from seatrial.control import qos
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.garbage import ownership_only
 from seatrial.control.scheduler.demand import demand
@@ -249,9 +250,9 @@ def _matches(scope: ScopedResourceSelectorRequirement, obj: Object) -> bool:
         case "NotTerminating":
             return obj.spec.active_deadline_seconds is None
         case "BestEffort":
-            return _is_best_effort(obj.spec)
+            return qos.of(obj) == qos.BEST_EFFORT
         case "NotBestEffort":
-            return not _is_best_effort(obj.spec)
+            return qos.of(obj) != qos.BEST_EFFORT
         case "PriorityClass":
             return _selects(scope, obj.spec.priority_class_name)
         case "CrossNamespacePodAffinity":
@@ -268,16 +269,6 @@ def _selects(scope: ScopedResourceSelectorRequirement, name: str) -> bool:
         case "DoesNotExist":
             return not name
     return bool(name)
-
-
-def _is_best_effort(spec: PodSpec) -> bool:
-    holders = (*(each.resources for each in (*spec.containers, *spec.init_containers)), spec.resources)
-    sizes = (size for each in holders for held in (each.requests, each.limits) for size in _cpu_and_memory(held))
-    return not any(sizes)
-
-
-def _cpu_and_memory(held: Amounts) -> list[Quantity]:
-    return [held[name] for name in ("cpu", "memory") if name in held]
 
 
 def _reaches_other_namespaces(spec: PodSpec) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from seatrial.control import qos
 from seatrial.kube.objects import ConfigMap, Container, Pod, Secret, Service
 from seatrial.kube.objects.pods import EnvVarSource, PodSecurityContext, SecurityContext
 from seatrial.kube.objects.volumes import (
@@ -506,26 +507,11 @@ def limits(pod: Pod, container: Container, node: NodeView) -> Limits:
     return Limits(min(shares, 262144), quota, memory, _oom_score(pod, container, node))
 
 
-def qos_class(pod: Pod) -> str:
-    """Guaranteed, Burstable or BestEffort (`pods/qos`)."""
-    seen = False
-    guaranteed = True
-    for container in all_containers(pod):
-        for resource in ("cpu", "memory"):
-            limit = container.resources.limits.get(resource)
-            request = container.resources.requests.get(resource, limit)
-            seen = seen or bool(limit and limit.milli) or bool(request and request.milli)
-            guaranteed = guaranteed and limit is not None and request is not None and request.milli == limit.milli
-    if not seen:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
 def _oom_score(pod: Pod, container: Container, node: NodeView) -> int:
-    match qos_class(pod):
-        case "Guaranteed":
+    match qos.of(pod):
+        case qos.GUARANTEED:
             return -997
-        case "BestEffort":
+        case qos.BEST_EFFORT:
             return 1000
     request = container.resources.requests.get("memory", container.resources.limits.get("memory"))
     capacity = (node.allocatable or {}).get("memory")

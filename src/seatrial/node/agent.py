@@ -16,7 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from seatrial.control.lifecycle import resize, static, sync
+from seatrial.control.lifecycle import rejection, resize, shutdown, static, sync
+from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
 from seatrial.control.lifecycle.facts import (
     Action,
     CreateSandbox,
@@ -42,6 +43,7 @@ from seatrial.kube.quantities import Quantity
 from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.heartbeat import Heartbeat
 from seatrial.node.manifests import ManifestDirectory
+from seatrial.node.pressure import PressureWatch
 from seatrial.node.runtime import Clock, PodRuntime, Timer
 from seatrial.node.static import StaticPods
 
@@ -84,6 +86,7 @@ class NodeAgent:
         renews: bool = True,
         version: str = schemas.NEWEST,
         manifests: Path | None = None,
+        configuration: KubeletConfiguration = DEFAULT_KUBELET,
     ) -> None:
         self.name = name
         self._minor = int(version.partition(".")[2])
@@ -107,6 +110,21 @@ class NodeAgent:
             if manifests is not None
             else None
         )
+        self._configuration = configuration
+        self._pressure = PressureWatch(
+            runtime,
+            clock,
+            configuration,
+            pods=self._active,
+            is_gone=self._is_gone,
+            evict=self.evict,
+            tell=self._tell_of_node,
+            show=self._heartbeat.show,
+            polls=renews,
+        )
+        self._shutdown: shutdown.Shutdown | None = None
+        self._shutdown_timer: Timer | None = None
+        self._on_off: Callable[[str], None] = lambda _: None
         self._lost = False
         self._stop_watching: Callable[[], None] = lambda: None
 
@@ -125,6 +143,7 @@ class NodeAgent:
             self._runtime.forget(uid)
         if not self._pods:
             self._report_volumes()
+        self._pressure.start()
 
     def stop(self) -> None:
         """Look at nothing any more; containers keep running."""
@@ -139,7 +158,14 @@ class NodeAgent:
         self._pause()
 
     def come_back(self) -> None:
-        """Report again, finish what was deleted meanwhile, go on with the rest."""
+        """Report again, finish what was deleted meanwhile, go on with the rest; or call off a shutdown under way."""
+        if self._shutdown is not None:
+            self._shutdown = None
+            self._tell_of_node("Normal", "NodeShutdown", shutdown.CANCELLED)
+            self._heartbeat.show_ready()
+            self.static_pods.closed = False
+            self.static_pods.look_soon()
+            return
         self._lost = False
         for uid, watched in tuple(self._pods.items()):
             if static.is_static(watched.pod):
@@ -152,15 +178,80 @@ class NodeAgent:
         self.start()
 
     def evict(self, pod: Pod, eviction: Eviction) -> None:
-        """The node ends a pod by itself (pressure, shutdown); `control.lifecycle.pressure` says whom and why."""
+        """The node ends a pod by itself and says so; `control.lifecycle.pressure` says whom and why."""
         watched = self._pods.get(pod.metadata.uid)
         if watched is not None and watched.eviction is None:
-            watched.eviction = eviction
             self._record(watched, PodEvent("Warning", eviction.reason, eviction.message, eviction.at))
-            self._wake(pod.metadata.uid)
+            self._end(watched, eviction)
+
+    def _end(self, watched: _Watched, eviction: Eviction) -> None:
+        if watched.eviction is None:
+            watched.eviction = eviction
+            self._wake(watched.pod.metadata.uid)
+
+    def shut_down(self, on_off: Callable[[str], None] = lambda _: None) -> None:
+        """The machine is about to go off: end the pods in order, if the node is configured to, then fall silent.
+
+        `on_off` is told the node's name when it has come to that.
+        """
+        if self._lost or self._shutdown is not None:
+            on_off(self.name)
+            return
+        self._on_off = on_off
+        graces = self._configuration.shutdown_graces
+        if not graces:
+            self._go_off()
+            return
+        self._tell_of_node("Normal", "NodeShutdown", shutdown.BEGINS)
+        self._shutdown = shutdown.begin(graces, self._active())
+        self._heartbeat.show_ready(shutdown.NOT_READY)
+        self.static_pods.closed = True
+        self._shut_down_further()
+
+    def _shut_down_further(self) -> None:
+        if self._shutdown is None:
+            return
+        step = shutdown.step(self._shutdown, self._is_gone, self._clock.now())
+        self._shutdown = step.shutdown
+        for pod, eviction in step.evict:
+            if pod.metadata.uid in self._pods:
+                self._end(self._pods[pod.metadata.uid], eviction)
+        if step.shutdown is None:
+            self._go_off()
+        elif step.wake_at is not None:
+            if self._shutdown_timer is not None:
+                self._shutdown_timer.cancel()
+            self._shutdown_timer = self._clock.call_at(step.wake_at, self._shut_down_further)
+
+    def _go_off(self) -> None:
+        """The machine forgets; what it runs when it is switched on again begins anew, static pods too."""
+        self.fall_silent()
+        self._heartbeat.show_ready()
+        self._runtime.power_off()
+        for uid, watched in tuple(self._pods.items()):
+            watched.eviction = None
+            if static.is_static(watched.pod):
+                del self._pods[uid]
+        self.static_pods.closed = False
+        self.static_pods.forget()
+        self._on_off(self.name)
+
+    def _active(self) -> list[Pod]:
+        """The pods of which something may run."""
+        return [watched.pod for watched in self._pods.values() if not self._is_gone(watched.pod)]
+
+    def _is_gone(self, pod: Pod) -> bool:
+        """Nothing of the pod is left on the node but dead containers, and it does not begin any more."""
+        watched = self._pods.get(pod.metadata.uid)
+        if watched is None:
+            return True
+        facts = self._runtime.facts(watched.pod)
+        over = watched.pod.status.phase in ("Succeeded", "Failed")
+        return over and facts.sandbox is None and not any(each.finished_at is None for each in facts.containers)
 
     def _pause(self) -> None:
         self._stop_watching()
+        self._pressure.stop()
         self.static_pods.pause()
         if self._manifests is not None:
             self._manifests.stop()
@@ -194,9 +285,28 @@ class NodeAgent:
                 self._wake(uid)
 
     def _follow(self, pod: Pod) -> None:
-        watched = self._pods.setdefault(pod.metadata.uid, _Watched(pod))
+        uid = pod.metadata.uid
+        if uid not in self._pods and self._rejects(pod):
+            return
+        watched = self._pods.setdefault(uid, _Watched(pod))
         watched.pod = pod
-        self._wake(pod.metadata.uid)
+        self._wake(uid)
+
+    def _rejects(self, pod: Pod) -> bool:
+        """A pod that comes to the node at a bad time fails at once."""
+        if pod.status.start_time is not None or pod.metadata.deletion_timestamp is not None or self._lost:
+            return False
+        found = rejection.of(pod, self._pressure.conditions, shutting_down=self._shutdown is not None)
+        if found is None:
+            return False
+        self._tell(RecordEvent(pod, "Warning", found.reason, found.message))
+        status = rejection.status(pod, found, self._clock.now(), minor=self._minor)
+        self._pods[pod.metadata.uid] = _Watched(pod)
+        try:
+            self._cluster.apply(UpdateStatus(pod, msgspec.structs.replace(pod, status=status)))
+        except (ConflictError, RefusedError) as error:
+            logger.warning("status: %s", error)
+        return True
 
     def _wake(self, uid: str) -> None:
         """Look at the pod soon; never at once, because we may be inside a write or a runtime's call."""
@@ -239,6 +349,8 @@ class NodeAgent:
             watched.timer = None
         if wakes and uid in self._pods:
             watched.timer = self._clock.call_at(max(now, min(wakes)), lambda: self._wake(uid))
+        if self._shutdown is not None:
+            self._shut_down_further()
 
     def _use_volumes(self, watched: _Watched, facts: PodFacts) -> None:
         if any(mounting.is_claim(volume) for volume in watched.pod.spec.volumes):
@@ -281,9 +393,12 @@ class NodeAgent:
             logger.warning("event: %s", error)
 
     def _report_manifest(self, message: str) -> None:
+        self._tell_of_node("Warning", "FailedValidation", message)
+
+    def _tell_of_node(self, kind: str, reason: str, message: str) -> None:
         node = self._cluster.get(Node, "", self.name)
         if node is not None:
-            self._tell(RecordEvent(node, "Warning", "FailedValidation", message))
+            self._tell(RecordEvent(node, kind, reason, message))
 
     def _perform(
         self, watched: _Watched, allocated: Pod, actions: tuple[Action, ...], facts: PodFacts, now: datetime

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,25 +32,21 @@ RENEWAL: Final = timedelta(seconds=10)
 LEASE_DURATION_S: Final = 40
 REPORT: Final = timedelta(minutes=5)
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_WELL: Final = (
-    (
-        "MemoryPressure",
-        "False",
-        "KubeletHasSufficientMemory",
-        "kubelet has sufficient memory available",
-        "NodeHasSufficientMemory",
+_PRESSURES: Final = {
+    "MemoryPressure": (
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available", "NodeHasSufficientMemory"),
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available", "NodeHasInsufficientMemory"),
     ),
-    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure", "NodeHasNoDiskPressure"),
-    (
-        "PIDPressure",
-        "False",
-        "KubeletHasSufficientPID",
-        "kubelet has sufficient PID available",
-        "NodeHasSufficientPID",
+    "DiskPressure": (
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure", "NodeHasNoDiskPressure"),
+        ("KubeletHasDiskPressure", "kubelet has disk pressure", "NodeHasDiskPressure"),
     ),
-    ("Ready", "True", "KubeletReady", "kubelet is posting ready status", "NodeReady"),
-)
-"""Condition, status, reason, message, and the event when it comes to that."""
+    "PIDPressure": (
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available", "NodeHasSufficientPID"),
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available", "NodeHasInsufficientPID"),
+    ),
+}
+"""Condition: reason, message and event while it is False, and while it is True."""
 _ANNOTATIONS: Final = {MANAGED: "true"}
 
 
@@ -73,6 +69,8 @@ class Heartbeat:
         self._capacity = capacity
         self._address = address
         self._renews = renews
+        self._pressures: tuple[str, ...] = ()
+        self._not_ready = ""
         self._timer: Timer | None = None
         self._since: datetime | None = None
         self._reported: datetime | None = None
@@ -109,6 +107,16 @@ class Heartbeat:
             if self._since is not None:
                 self._report()
 
+    def show(self, pressures: tuple[str, ...]) -> None:
+        """The node is under these pressures and no others."""
+        self._pressures = pressures
+        self._contradict()
+
+    def show_ready(self, why_not: str = "") -> None:
+        """The node is ready, or is not and why."""
+        self._not_ready = why_not
+        self._contradict()
+
     def fall_silent(self) -> None:
         """Nothing is heard of the node from now on."""
         if self._since is not None and not self._renews:
@@ -121,7 +129,7 @@ class Heartbeat:
         node = change.after
         if isinstance(node, Node) and node.metadata.name == self._name and self._since is not None:
             ready = condition(node, "Ready")
-            if ready is None or ready.status != "True":
+            if ready is None or (ready.status == "True") == bool(self._not_ready):
                 self._clock.call_at(self._clock.now(), self._contradict)
 
     def _contradict(self) -> None:
@@ -159,7 +167,7 @@ class Heartbeat:
         now = self._clock.now().replace(microsecond=0)
         before = {each.type: each for each in node.status.conditions}
         conditions, turned = [], []
-        for kind, value, reason, message, event in _WELL:
+        for kind, value, reason, message, event in self._states():
             old = before.pop(kind, None)
             same = old is not None and old.status == value
             if not same and (kind != "Ready" or old is not None):
@@ -182,6 +190,16 @@ class Heartbeat:
         for event in turned:
             message = f"Node {self._name} status is now: {event}"
             self._apply(RecordEvent(node, "Normal", event, message))
+
+    def _states(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """Condition, status, reason, message, and the event when it comes to that."""
+        for kind, wordings in _PRESSURES.items():
+            holds = kind in self._pressures
+            yield kind, str(holds), *wordings[holds]
+        if self._not_ready:
+            yield "Ready", "False", "KubeletNotReady", self._not_ready, "NodeNotReady"
+        else:
+            yield "Ready", "True", "KubeletReady", "kubelet is posting ready status", "NodeReady"
 
     def _described(self, node: Node) -> NodeStatus:
         """What does not change while the node lives."""

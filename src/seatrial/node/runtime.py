@@ -7,11 +7,13 @@ an exception; asking twice for an action that is under way is harmless. All call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from seatrial.control.lifecycle.eviction import PodUsage
 from seatrial.control.lifecycle.facts import Action, PodFacts
+from seatrial.control.lifecycle.pressure import Observation
 from seatrial.kube.objects import Pod
 
 
@@ -35,6 +37,22 @@ class PodRuntime(Protocol):
 
     on_change: Callable[[str], None]
     """Set by the agent; called on the event loop with a pod's uid after each change of its facts."""
+
+    on_signals: Callable[[], None]
+    """Set by the agent; called when a signal may have changed, by a runtime that knows."""
+
+    @property
+    def image_disk(self) -> bool:
+        """Images and the containers' own layers are on another disk than volumes and logs."""
+
+    def signals(self) -> Mapping[str, Observation]:
+        """The machine's signals that are known (`configuration.SIGNALS`)."""
+
+    def usage(self, pod: Pod) -> PodUsage | None:
+        """What a pod uses of the machine; None if nothing is known."""
+
+    def power_off(self) -> None:
+        """The machine goes off. A real one takes this process with it."""
 
     def facts(self, pod: Pod) -> PodFacts:
         """All that is known of the pod now; empty facts for a pod never seen."""

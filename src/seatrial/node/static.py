@@ -36,6 +36,8 @@ class StaticPods:
         self._held: dict[str, static.Held] = {}
         self._told: set[str] = set()
         self._queued = False
+        self.closed = False
+        """No other pod begins: the node is shutting down."""
         self._running = False
         self._retry: Timer | None = None
 
@@ -67,6 +69,10 @@ class StaticPods:
         self._held.pop(uid, None)
         self.look_soon()
 
+    def forget(self) -> None:
+        """The machine went off: nothing is held any more."""
+        self._held.clear()
+
     def look_soon(self) -> None:
         if not self._queued and self._running:
             self._queued = True
@@ -78,7 +84,8 @@ class StaticPods:
             return
         mirrors = [p for p in self._cluster.all(Pod) if p.spec.node_name == self._node and static.is_mirror(p)]
         node = self._cluster.get(Node, "", self._node)
-        plan = static.plan(self._wanted, self._held, mirrors, node, self._clock.now())
+        wanted = [pod for pod in self._wanted if pod.metadata.uid in self._held] if self.closed else self._wanted
+        plan = static.plan(wanted, self._held, mirrors, node, self._clock.now())
         for pod in (*plan.begin, *plan.end):
             self._held[pod.metadata.uid] = static.Held(pod)
             self._follow(pod)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.simulated import Behaviour, SimulatedRuntime
 from seatrial.cluster.virtual import VirtualCluster
 from seatrial.control.addons.csi import Driver
+from seatrial.control.lifecycle import configuration
 from seatrial.kube import schemas, selectors
 from seatrial.kube.objects import JsonObject, Object, Pod
 from seatrial.kube.schemas import Resource
@@ -40,6 +41,14 @@ K = TypeVar("K", bound=Object)
 
 STEPS_AT_ONCE: Final = 100
 """Calls of virtual time between two turns of the clients."""
+_SIGNALS: Final = {
+    "memory_available": "memory.available",
+    "nodefs_available": "nodefs.available",
+    "nodefs_inodes_free": "nodefs.inodesFree",
+    "imagefs_available": "imagefs.available",
+    "imagefs_inodes_free": "imagefs.inodesFree",
+    "pid_available": "pid.available",
+}
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
@@ -77,7 +86,8 @@ class Refusal:
 class Cluster:
     """A running cluster; a context manager, as it has a thread and a port.
 
-    `kubeconfig` is the path that clients are given, `server` the URL of the API.
+    `kubeconfig` is the path that clients are given, `server` the URL of the API; `kubelet` says how the nodes are
+    configured, in the words of a KubeletConfiguration (`{"shutdownGracePeriod": "30s"}`).
     """
 
     def __init__(
@@ -87,6 +97,7 @@ class Cluster:
         seed: int = 0,
         version: str = schemas.NEWEST,
         start: datetime = START,
+        kubelet: Mapping[str, Any] | None = None,
         pki: Pki | None = None,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="seatrial-")
@@ -105,6 +116,7 @@ class Cluster:
                 start=start,
                 behaves=by_rules(self._rules),
                 authority=Authority(self._pki),
+                kubelet=configuration.read(kubelet or {}),
             )
         )
         self._server = http.serve(self._api, "127.0.0.1", 0, self._pki)
@@ -241,6 +253,19 @@ class Cluster:
 
     def restore_node(self, name: str) -> None:
         self._call(lambda: self._virtual.cluster.restore_node(name))
+
+    def set_pressure(self, node: str, **available: str) -> None:
+        """So much is available of a node's signals, of all others enough: `memory_available="50Mi"`,
+        `nodefs_available="5%"`, `nodefs_inodes_free`, `imagefs_available`, `imagefs_inodes_free`, `pid_available`.
+        """
+        amounts = {_SIGNALS.get(name, name): text for name, text in available.items()}
+        self._call(lambda: self._virtual.cluster.set_pressure(node, amounts))
+
+    def shut_down_node(self, name: str) -> None:
+        """The node is told to shut down: it ends its pods as it is configured to and goes off. `restore_node` calls
+        that off, or switches the node on again.
+        """
+        self._call(lambda: self._virtual.cluster.shut_down_node(name))
 
     def static_pods(self, node: str, manifests: str | Path | JsonObject | Iterable[JsonObject]) -> None:
         """These, and no others, are the manifests of a node's static pods from now on. Raises `ManifestError`."""

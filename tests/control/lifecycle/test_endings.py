@@ -1,4 +1,4 @@
-"""How pods end and begin again: restart rules, sidecars, deadlines, eviction, who is evicted first."""
+"""How pods end and begin again: restart rules, sidecars, deadlines, eviction."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from seatrial.control.lifecycle import pressure, resize, sync
+from seatrial.control.lifecycle import resize, sync
 from seatrial.control.lifecycle.facts import (
     ContainerFact,
     ContainerPhase,
-    Eviction,
     PodFacts,
     ProbeFact,
     ProbeKind,
@@ -24,7 +23,6 @@ from seatrial.control.lifecycle.facts import (
     StopContainer,
     StopReason,
 )
-from seatrial.control.lifecycle.pressure import Shortage, Usage
 from seatrial.kube.objects import Container, ObjectMeta, Pod, PodSpec, Probe
 from seatrial.kube.objects.pods import (
     ContainerRestartRule,
@@ -153,42 +151,6 @@ def test_a_pod_deleted_before_it_began_has_failed_and_its_containers_are_unknown
     assert init.state.terminated is not None, "the first init container counts as tried"
     assert init.state.terminated.reason == "ContainerStatusUnknown"
     assert main.state.waiting is not None, "it was never initialized"
-
-
-def member(name: str, priority: int, requested: str, **metadata: object) -> Pod:
-    resources = ResourceRequirements(requests={"memory": Quantity.parse(requested)})
-    made = pod(app(resources=resources), priority=priority)
-    return msgspec.structs.replace(made, metadata=ObjectMeta(name=name, uid=name, **metadata))  # type: ignore[arg-type]
-
-
-MI = 1024 * 1024
-
-
-def test_who_is_evicted_first() -> None:
-    """Node-pressure eviction: over the request, then priority, then by how much."""
-    pods = [member("within", 0, "100Mi"), member("much", 5, "10Mi"), member("more", 5, "10Mi"), member("low", 1, "1Mi")]
-    usage = {"within": Usage(90 * MI), "much": Usage(50 * MI), "more": Usage(60 * MI), "low": Usage(2 * MI)}
-    names = [each.metadata.name for each in pressure.ranked(pods, usage, "memory")]
-    assert names == ["low", "more", "much", "within"]
-    by_pids = {name: Usage(processes=count) for name, count in (("within", 3), ("much", 9), ("more", 10), ("low", 1))}
-    names = [each.metadata.name for each in pressure.ranked(pods, by_pids, "pids")]
-    assert names == ["within", "low", "more", "much"]
-
-
-def test_a_critical_pod_is_never_evicted_and_shuts_down_last() -> None:
-    static = member("static", 0, "1Mi", annotations={"kubernetes.io/config.mirror": "x"})
-    system, plain = member("system", 2_000_001_000, "1Mi"), member("plain", 0, "100Mi")
-    usage = {"static": Usage(9 * MI), "system": Usage(9 * MI), "plain": Usage(MI)}
-    shortage = Shortage("memory", "100Mi", "50Mi")
-    chosen = pressure.choose([static, system, plain], usage, shortage, T0)
-    assert chosen is not None
-    text = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
-    assert (chosen[0], chosen[1]) == (plain, Eviction("Evicted", text, T0, 1))
-    assert pressure.choose([static, system], usage, shortage, T0) is None
-    ordinary, critical = pressure.shutdown([static, system, plain], T0, total_s=30, critical_s=10)
-    assert [p.metadata.name for p, _ in ordinary] == ["plain"]
-    assert [p.metadata.name for p, _ in critical] == ["static", "system"]
-    assert ordinary[0][1].grace_s == 20
 
 
 def test_what_a_pod_is_promised_counts_sidecars_and_the_neediest_init_container() -> None:

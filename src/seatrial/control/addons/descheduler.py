@@ -23,7 +23,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 import yaml
 
-from seatrial.control import disruption, sandbox
+from seatrial.control import disruption, qos
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.scheduler import machines
 from seatrial.control.scheduler.board import ENDED, terms_of, with_label_keys
@@ -611,7 +611,7 @@ def _tolerates_one(pod: Pod, nodes: Iterable[Node]) -> bool:
 
 
 def _importance(pod: Pod) -> tuple[bool, int, int, bool]:
-    quality = _QOS.index(sandbox.qos_class(pod))
+    quality = _QOS.index(qos.of(pod))
     return pod.spec.priority is not None, pod.spec.priority or 0, quality, NO_EVICTION in pod.metadata.annotations
 
 

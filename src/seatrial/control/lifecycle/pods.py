@@ -138,6 +138,9 @@ class Look:
 
 def sync(pod: Pod, facts: PodFacts, now: datetime, *, minor: int = NEWEST_MINOR) -> PodDecision:
     """Decide for one pod that is bound to this node. Call again at `wake_at` and after every change of pod or facts."""
+    if pod.status.phase in DONE and facts == PodFacts():  # over, or never taken: nothing of it is here
+        gone = (RemoveFromApi(),) if pod.metadata.deletion_timestamp is not None else ()
+        return PodDecision(gone, pod.status, pod)
     allocation = resize.allocate(pod, facts, minor=minor)
     look = _look(allocation.pod, facts, now, minor)
     deleted = pod.metadata.deletion_timestamp is not None

@@ -7,7 +7,7 @@ node has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -80,18 +80,26 @@ def needed(container: Container, fact: ContainerFact) -> Resize:
 
 
 def requests(pod: Pod) -> dict[str, Quantity]:
-    """What a pod's containers and sidecars are promised together; init containers count where they need more."""
+    """What a pod is promised: `aggregate` of the requests, and the overhead."""
+    found = aggregate(pod, lambda each: each.resources.requests)
+    for name, amount in pod.spec.overhead.items():
+        found[name] = found[name] + amount if name in found else amount
+    return found
+
+
+def aggregate(pod: Pod, amounts: Callable[[Container], Mapping[str, Quantity]]) -> dict[str, Quantity]:
+    """Of a pod's containers and sidecars together; init containers count where they need more."""
     total: dict[str, Quantity] = {}
     sidecars: dict[str, Quantity] = {}
     peaks: dict[str, Quantity] = {}
     for each in pod.spec.init_containers:
-        for name, amount in each.resources.requests.items():
+        for name, amount in amounts(each).items():
             before = sidecars.get(name)
             together = amount if before is None else before + amount
             peaks[name] = max(peaks.get(name, together), together)
             if each.restart_policy == "Always":
                 sidecars[name] = together
-    for part in (sidecars, *(each.resources.requests for each in pod.spec.containers), pod.spec.overhead):
+    for part in (sidecars, *(amounts(each) for each in pod.spec.containers)):
         for name, amount in part.items():
             total[name] = total[name] + amount if name in total else amount
     return {

@@ -189,6 +189,8 @@ def _is_mirror_of(mirror: Pod, pod: Pod) -> bool:
 def _begun(pod: Pod, mirror: Pod | None, now: datetime) -> Pod:
     """The pod as it is followed from now on; what an earlier process of the node reported of it still holds."""
     known = mirror if mirror is not None and _is_mirror_of(mirror, pod) else None
+    if known is not None and known.status.phase in ("Succeeded", "Failed"):
+        known = None  # the containers that are still there say whether it has ended; a node that was off begins it anew
     seen = known.metadata.annotations.get(CONFIG_SEEN) if known is not None else None
     annotations = {**pod.metadata.annotations, CONFIG_SEEN: seen or now.isoformat().replace("+00:00", "Z")}
     status = known.status if known is not None else pod.status

@@ -13,11 +13,11 @@ from datetime import datetime
 
 import msgspec
 
+from seatrial.control import qos
 from seatrial.control.lifecycle import backoff, probes
 from seatrial.control.lifecycle.facts import ContainerFact, ContainerPhase, PodFacts
 from seatrial.control.lifecycle.resize import SINCE_MINOR as RESIZE_SINCE
 from seatrial.control.lifecycle.resize import Allocation
-from seatrial.control.sandbox import qos_class
 from seatrial.kube.objects import Container, ContainerStatus, Pod, PodStatus
 from seatrial.kube.objects.pods import (
     ContainerState,
@@ -109,7 +109,7 @@ def report(
         pod_ips=(PodIP(ip=ip),) if ip else (),
         start_time=pod.status.start_time or whole_seconds,
         observed_generation=pod.metadata.generation if minor >= GENERATIONS_SINCE else 0,
-        qos_class=pod.status.qos_class or qos_class(pod),
+        qos_class=qos.of(pod),
     )
 
 

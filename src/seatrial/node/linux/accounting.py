@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,16 @@ def account(cgroup: str) -> Account | None:
     except (OSError, ValueError, KeyError):
         return None
     return Account(cpu_s, max(0, used - idle))
+
+
+def processes(cgroup: str) -> int:
+    """How many processes live in a cgroup path and below."""
+    root = machine.CGROUPS if machine.v2() else machine.CGROUPS / "memory"
+    found = 0
+    for directory, _, _ in os.walk(root / cgroup.lstrip("/")):
+        with contextlib.suppress(OSError):
+            found += len(Path(directory, "cgroup.procs").read_text().split())
+    return found
 
 
 def _number(file: Path) -> int:

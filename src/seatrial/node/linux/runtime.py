@@ -12,7 +12,7 @@ import ipaddress
 import json
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any, Protocol
 import msgspec
 
 from seatrial.control import sandbox as sandboxes
-from seatrial.control.lifecycle import Role, all_containers
+from seatrial.control.lifecycle import Role, all_containers, eviction
 from seatrial.control.lifecycle import probes as probing
+from seatrial.control.lifecycle.eviction import PodUsage
 from seatrial.control.lifecycle.facts import (
     Action,
     ContainerFact,
@@ -45,6 +46,8 @@ from seatrial.control.lifecycle.facts import (
     StopReason,
     StopSandbox,
 )
+from seatrial.control.lifecycle.pressure import Observation
+from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.control.volumes import mounting
 from seatrial.control.writes import ConflictError, RefusedError
 from seatrial.kube.objects import (
@@ -61,9 +64,10 @@ from seatrial.kube.quantities import Quantity
 from seatrial.node import logs, probes
 from seatrial.node.api import Change, ClusterObjects, Token
 from seatrial.node.dns import host_resolvers
+from seatrial.node.linux import gauges, mounts, oci, volumes
 from seatrial.node.linux import machine as machines
-from seatrial.node.linux import mounts, oci, volumes
 from seatrial.node.linux.containers import Runc, Watcher, reopen_log
+from seatrial.node.linux.gauges import Gauges
 from seatrial.node.linux.machine import Machine
 from seatrial.node.linux.network import Network
 from seatrial.node.linux.process import CommandError, run
@@ -140,6 +144,8 @@ class LinuxRuntime:
         self._domain = domain
         self._now = now
         self._runc = Runc(self._machine)
+        self._gauges = Gauges(self._machine)
+        self.on_signals: Callable[[], None] = lambda: None
         self._pods: dict[str, _Pod] = {}
         self._by_container: dict[str, str] = {}
         self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
@@ -189,6 +195,20 @@ class LinuxRuntime:
 
     def uids(self) -> Sequence[str]:
         return tuple(self._pods)
+
+    def signals(self) -> Mapping[str, Observation]:
+        return gauges.signals(self._machine.state)
+
+    @property
+    def image_disk(self) -> bool:
+        return gauges.has_image_disk(self._machine.state)
+
+    def usage(self, pod: Pod) -> PodUsage | None:
+        state = self._pods.get(uid_on_node(pod))
+        return None if state is None else self._gauges.usage(pod, state.uid, state.containers, state.volumes)
+
+    def power_off(self) -> None:
+        """The machine's own shutdown ends this process as well."""
 
     def forget(self, uid: str) -> None:
         state = self._pods.get(uid)
@@ -391,6 +411,7 @@ class LinuxRuntime:
             await asyncio.to_thread(shutil.rmtree, directory, True)
             await asyncio.to_thread(shutil.rmtree, namespaces, True)
             state.sandbox, state.ip = None, ""
+            self._gauges.forget(state.uid)
             if forget:
                 self._pods.pop(state.uid, None)
         self._tell(state)
@@ -773,8 +794,11 @@ class LinuxRuntime:
     async def _rotate_logs(self) -> None:
         while True:
             await asyncio.sleep(ROTATION_INTERVAL_S)
-            for state in self._pods.values():
+            for state in tuple(self._pods.values()):
                 self._find_images(state)
+                if state.pod is not None and eviction.has_limits(state.pod):
+                    names = {fact.name for fact in state.containers}
+                    await asyncio.to_thread(self._gauges.measure, state.uid, names, dict(state.volumes))
                 for fact in state.containers:
                     if fact.phase is ContainerPhase.RUNNING:
                         log = self._log(state.uid, fact.name, fact.attempt)
