@@ -87,7 +87,7 @@ async def _run(state: Path, arguments: argparse.Namespace) -> None:
         runtimes=machine.runtime,
         machinery=machine.machinery,
         addresses={name: machine.node_address(name) for name in names},
-        capacity=_capacity(),
+        capacity=_capacity(state),
         kubelet=given.kubelet,
         service_cidr=machine.service_cidr,
         logs=machine,
@@ -106,10 +106,17 @@ def _last_port(state: Path) -> int:
         return 0
 
 
-def _capacity() -> dict[str, str]:
-    """What each node offers: this machine's processors and memory, since the nodes share it."""
+def _capacity(state: Path) -> dict[str, str]:
+    """What each node has: this machine's processors, memory and disk, since the nodes share it."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory_bytes // 1024}Ki", "pods": "110"}
+    state.mkdir(parents=True, exist_ok=True)
+    disk = os.statvfs(state)
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{memory_bytes // 1024}Ki",
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
+        "pods": "110",
+    }
 
 
 if __name__ == "__main__":

@@ -129,7 +129,12 @@ class _Reader:
             place,
             table,
             {
-                **{"seed": int, "start": datetime, "nodes": int, "node": list, "pods": list, "driver": list},
+                "seed": int,
+                "start": datetime,
+                "nodes": int,
+                "node": list,
+                "pods": list,
+                "driver": list,
                 **dict.fromkeys(_EVENTS, list),
             },
         )

@@ -143,7 +143,6 @@ def usual(pod: Pod, container: Container) -> Behaviour:
 class _Pod:
     pod: Pod | None = None
     facts: PodFacts = field(default_factory=PodFacts)
-    pod: Pod | None = None
     waits_since: datetime | None = None
     """For its volumes."""
     mounted: frozenset[str] = frozenset()
@@ -264,6 +263,7 @@ class SimulatedRuntime:
                 for fact in known.facts.containers
             )
             known.facts = replace(known.facts, sandbox=None, containers=lost, stops={}, probes=())
+            known.mounted, known.waits_since = frozenset(), None
 
     def perform(self, pod: Pod, action: Action) -> None:
         self._pods.setdefault(uid_on_node(pod), _Pod()).pod = pod

@@ -68,10 +68,10 @@ class _Watched:
 
 
 class NodeAgent:
-    """`capacity` is what the node offers, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}.
+    """`capacity` is what the node has, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}.
 
-    `renews` False is for simulated nodes: see `heartbeat`. `version` is the Kubernetes version to behave as;
-    `manifests` the directory of the node's static pods, if it has one.
+    `renews` False is for simulated nodes: see `heartbeat`; all that they have is for pods. `version` is the Kubernetes
+    version to behave as; `manifests` the directory of the node's static pods, if it has one.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class NodeAgent:
             capacity=capacity or {"cpu": "4", "memory": "8Gi", "pods": "110"},
             address=address,
             renews=renews,
+            allocatable=configuration.allocatable if renews else dict,
         )
         self._pods: dict[str, _Watched] = {}
         self.static_pods = StaticPods(name, cluster, clock, self._follow)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -51,7 +51,9 @@ _ANNOTATIONS: Final = {MANAGED: "true"}
 
 
 class Heartbeat:
-    """`capacity` is what the node offers, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}."""
+    """`capacity` is what the node has, e.g. {"cpu": "2", "memory": "4Gi", "pods": "110"}, `allocatable` what of it pods
+    may request.
+    """
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Heartbeat:
         capacity: Mapping[str, str],
         address: str = "",
         renews: bool = True,
+        allocatable: Callable[[Mapping[str, Quantity]], Mapping[str, Quantity]] = dict,
     ) -> None:
         self._name = name
         self._cluster = cluster
@@ -69,6 +72,7 @@ class Heartbeat:
         self._capacity = capacity
         self._address = address
         self._renews = renews
+        self._allocatable = allocatable
         self._pressures: tuple[str, ...] = ()
         self._not_ready = ""
         self._timer: Timer | None = None
@@ -210,7 +214,7 @@ class Heartbeat:
         return replace(
             node.status,
             capacity=amounts,
-            allocatable=amounts,
+            allocatable=self._allocatable(amounts),
             addresses=tuple(addresses),
             volumes_in_use=node.status.volumes_in_use if self._in_use is None else self._in_use,
             node_info=NodeSystemInfo(

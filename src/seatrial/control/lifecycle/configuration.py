@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from seatrial.kube.quantities import Quantity
+from seatrial.kube.quantities import ZERO, Quantity
 
 SIGNALS: Final = {
     "memory.available": ("memory", "MemoryPressure"),
@@ -120,6 +120,15 @@ class KubeletConfiguration(msgspec.Struct, frozen=True, rename="camel", forbid_u
                 raise ConfigurationError(f"grace period must be specified for the soft eviction threshold {signal}")
             found.append(Threshold(signal, value, graces[signal], reclaims.get(signal)))
         return tuple(found)
+
+    def allocatable(self, capacity: Mapping[str, Quantity]) -> dict[str, Quantity]:
+        """What a machine's capacity leaves for pods: all but the hard thresholds of memory and of the node's disk."""
+        found = dict(capacity)
+        for each in self.thresholds:
+            name = {"memory.available": "memory", "nodefs.available": "ephemeral-storage"}.get(each.signal)
+            if each.is_hard and name in found:
+                found[name] = max(ZERO, found[name] - each.value.of(capacity[name].value))
+        return found
 
     @property
     def pressure_transition(self) -> timedelta:
