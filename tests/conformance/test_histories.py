@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.histories import differences, recordings
 from tests.conformance.histories.__main__ import kinds
 from tests.conformance.histories.known import KNOWN
-from tests.conformance.histories.targets import play_ours
+from tests.conformance.histories.targets import STEP_S, play_ours
 
 KINDS = kinds()
 TRIED = 12
@@ -25,7 +25,7 @@ def test_recorded_histories_come_out_the_same(kind: str) -> None:
     for recording in recorded[:: max(1, len(recorded) // TRIED)]:
         if recording.script.seed in KNOWN:
             continue
-        ours = play_ours(recording.script, KINDS[kind].WATCHED)
+        ours = play_ours(recording.script, KINDS[kind].WATCHED, getattr(KINDS[kind], "STEP_S", STEP_S))
         difference = differences.first(recording.script, recording.snapshots, ours)
         assert difference is None, difference.story()
 

@@ -34,6 +34,8 @@ from seatrial.server import (
     priorities,
     quotas,
     roles,
+    storage,
+    storage_validation,
     strategies,
     validation,
 )
@@ -500,6 +502,8 @@ class Api:
         if "generation" in metadata and strategies.generation_counts(resource.kind, before, after, options):
             after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
         self._validate(resource, after, before, options)
+        if resource.kind == "PersistentVolumeClaim" and after.get("spec") != before.get("spec"):
+            storage.check_growth(self, resource, after, before)
         if metadata.get("deletionTimestamp"):
             grew = set(metadata.get("finalizers") or ()) - set(before["metadata"].get("finalizers") or ())
             if grew:
@@ -539,6 +543,7 @@ class Api:
         causes += validation.workload(resource.kind, raw)
         causes += batch_validation.causes(resource.kind, raw, before)
         causes += roles.causes(resource.kind, raw, before)
+        causes += storage_validation.causes(resource.kind, raw, before)
         if before is not None:
             allowed = before
             if options.pod_part:

@@ -85,8 +85,10 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             admission.select_own_pods(raw)
         case "DaemonSet":
             raw["metadata"] = _with_template_generation(raw, before)
-        case "PersistentVolume" | "PersistentVolumeClaim" if before is None:
-            raw = storage.admit(api, resource.kind, raw)
+        case "PersistentVolume" | "PersistentVolumeClaim" | "VolumeAttributesClass" if before is None:
+            raw = storage.admit(api, resource.kind, raw, wire_time(api.now()))
+        case "PersistentVolume":
+            raw = storage.with_phase(api, raw, before, wire_time(api.now()))
         case "VolumeAttachment" if before is None:
             raw["status"] = {"attached": False}
         case "CSINode":

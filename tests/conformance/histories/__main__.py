@@ -15,7 +15,7 @@ from tests.conformance.histories import differences, recordings
 from tests.conformance.histories.differences import Difference
 from tests.conformance.histories.known import KNOWN
 from tests.conformance.histories.script import Recording, Script
-from tests.conformance.histories.targets import QUIET_S, WITHOUT, UpstreamTarget, play_ours, play_upstream
+from tests.conformance.histories.targets import QUIET_S, STEP_S, WITHOUT, UpstreamTarget, play_ours, play_upstream
 from tests.conformance.upstream import CONTROL_PLANE, Upstream
 
 AT_ONCE = 50
@@ -47,12 +47,15 @@ def flags() -> dict[str, list[str]]:
 
 
 def record(target: UpstreamTarget, module: ModuleType, made: Sequence[Script]) -> list[Recording]:
-    quiet_s = getattr(module, "QUIET_S", QUIET_S)
+    quiet_s, step_s = getattr(module, "QUIET_S", QUIET_S), getattr(module, "STEP_S", STEP_S)
+    at_once = getattr(module, "AT_ONCE", AT_ONCE)
     return [
         Recording(script, tuple(snapshots))
-        for start in range(0, len(made), AT_ONCE)
+        for start in range(0, len(made), at_once)
         for script, snapshots in zip(
-            made[start : start + AT_ONCE], play_upstream(target, made[start : start + AT_ONCE], quiet_s), strict=True
+            made[start : start + at_once],
+            play_upstream(target, made[start : start + at_once], quiet_s, step_s),
+            strict=True,
         )
     ]
 
@@ -60,9 +63,8 @@ def record(target: UpstreamTarget, module: ModuleType, made: Sequence[Script]) -
 def differing(recorded: Sequence[Recording], module: ModuleType) -> list[Difference]:
     found = []
     for recording in recorded:
-        difference = differences.first(
-            recording.script, recording.snapshots, play_ours(recording.script, module.WATCHED)
-        )
+        ours = play_ours(recording.script, module.WATCHED, getattr(module, "STEP_S", STEP_S))
+        difference = differences.first(recording.script, recording.snapshots, ours)
         if difference is not None:
             found.append(difference)
     return found

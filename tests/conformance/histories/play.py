@@ -52,6 +52,11 @@ def api_version(kind: str) -> str:
     return next(version for version in PREFERRED if resources.kind(version, kind) is not None)
 
 
+def is_namespaced(kind: str) -> bool:
+    resource = load("1.37").kind(api_version(kind), kind)
+    return resource is not None and resource.namespaced
+
+
 def path(kind: str, namespace: str, name: str = "", subresource: str = "") -> str:
     resource = load("1.37").kind(api_version(kind), kind)
     assert resource is not None
@@ -162,7 +167,8 @@ class Player:
     def _send(self, method: str, where: str, body: object = None, content_type: str = "application/json") -> Any:
         code, answer = self.target.request(method, where, body, content_type)
         if code >= 400:
-            self.answers.append(self.world.stable(f"{code} {answer.get('reason')}: {answer.get('message')}"))
+            message = str(answer.get("message")).partition("\n")[0]  # a diff of Go structs may follow
+            self.answers.append(self.world.stable(f"{code} {answer.get('reason')}: {message}"))
         return answer
 
     def _chosen(

@@ -28,9 +28,9 @@ from seatrial.server.api import Api
 from seatrial.server.http import Handler, Request
 from seatrial.server.pki import ADMIN, ADMIN_GROUP
 from seatrial.server.store import Store
-from tests.conformance.histories.play import Player, path
+from tests.conformance.histories.play import MERGE, Player, is_namespaced, path
 from tests.conformance.histories.script import Script, Snapshot, lasts_s
-from tests.conformance.histories.world import World
+from tests.conformance.histories.world import World, of_whom
 from tests.conformance.upstream import Upstream
 
 STEP_S: Final = 1.1
@@ -107,12 +107,12 @@ class UpstreamTarget:
                         world.note(raw, gone=event["type"] == "DELETED")
 
     def _world_of(self, raw: JsonObject) -> World | None:
-        meta = raw["metadata"]
-        name = meta.get("namespace") or (meta.get("labels") or {}).get("history", "")
-        return self._worlds.get(name)
+        return self._worlds.get(of_whom(raw))
 
 
-def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: float = QUIET_S) -> list[list[Snapshot]]:
+def play_upstream(
+    target: UpstreamTarget, scripts: Sequence[Script], quiet_s: float = QUIET_S, step_s: float = STEP_S
+) -> list[list[Snapshot]]:
     """All scripts at once, step by step: the next step begins when every namespace has been quiet for a while."""
     run = uuid.uuid4().hex[:6]
     players = [Player(target, World(f"h{run}-{number}"), script.given) for number, script in enumerate(scripts)]
@@ -129,7 +129,7 @@ def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: fl
             list(pool.map(lambda item: players[item[0]].do(item[1]), commands.items()))
             time.sleep(max(map(lasts_s, commands.values()), default=0.0))
             restless = _await_quiet([players[number].world for number in going], quiet_s)
-            time.sleep(max(0.0, began + STEP_S - time.monotonic()))
+            time.sleep(max(0.0, began + step_s - time.monotonic()))
             for number in going:
                 snapshot = {"answers": players[number].answers, **players[number].world.snapshot()}
                 if players[number].world.name in restless:
@@ -138,6 +138,10 @@ def play_upstream(target: UpstreamTarget, scripts: Sequence[Script], quiet_s: fl
         for player in players:
             target.remove(player.world)
         list(pool.map(lambda player: _clear(target, player.world.name), players))
+        left = [key for player in players for key in player.world.objects if not is_namespaced(key[0])]
+        for kind, name in left:
+            target.request("PATCH", path(kind, "", name), {"metadata": {"finalizers": None}}, MERGE)
+        list(pool.map(lambda key: target.request("DELETE", path(key[0], "", key[1])), left))
     return snapshots
 
 
@@ -175,7 +179,7 @@ class Ours:
             disabled_plugins=("ServiceAccount",),  # as it is upstream here
         )
         self._handler = Handler(self.api)
-        left_out = {*WITHOUT, "node-controller"}  # the source of its events, unlike upstream's other names
+        left_out = {*WITHOUT, "node-controller", "pod-garbage-collector"}  # sources of events, not the names of flags
         everybody = (*controllers, root_ca_publisher("CERTIFICATE"))
         wanted = [controller for controller in everybody if controller.name not in left_out]
         self._loop = ControlLoop(wanted, Objects(self.api), self.clock)
@@ -203,12 +207,12 @@ class Ours:
                 return response.status, msgspec.json.decode(response.body)
 
 
-def play_ours(script: Script, kinds: Iterable[str]) -> list[Snapshot]:
+def play_ours(script: Script, kinds: Iterable[str], step_s: float = STEP_S) -> list[Snapshot]:
     """One script, as many virtual seconds as it takes upstream."""
-    return list(_snapshots(Ours(script.seed), script, kinds))
+    return list(_snapshots(Ours(script.seed), script, kinds, step_s))
 
 
-def _snapshots(ours: Ours, script: Script, kinds: Iterable[str]) -> Iterator[Snapshot]:
+def _snapshots(ours: Ours, script: Script, kinds: Iterable[str], step_s: float) -> Iterator[Snapshot]:
     world = World("h000000-0")
     with _followed(ours, world, frozenset(kinds)):
         player = Player(ours, world, script.given)
@@ -216,7 +220,7 @@ def _snapshots(ours: Ours, script: Script, kinds: Iterable[str]) -> Iterator[Sna
         ours.sleep(STEP_S)
         for command in script.commands:
             player.do(command)
-            ours.sleep(STEP_S + lasts_s(command))
+            ours.sleep(step_s + lasts_s(command))
             yield {"answers": player.answers, **world.snapshot()}
 
 
@@ -224,10 +228,8 @@ def _snapshots(ours: Ours, script: Script, kinds: Iterable[str]) -> Iterator[Sna
 def _followed(ours: Ours, world: World, kinds: frozenset[str]) -> Iterator[None]:
     def on_change(before: JsonObject | None, after: JsonObject | None, revision: int) -> None:
         raw = after or before
-        if raw is not None and raw["kind"] in kinds:
-            meta = raw["metadata"]
-            if (meta.get("namespace") or (meta.get("labels") or {}).get("history", "")) == world.name:
-                world.note(raw, gone=after is None)
+        if raw is not None and raw["kind"] in kinds and of_whom(raw) == world.name:
+            world.note(raw, gone=after is None)
 
     stop: Callable[[], None] = ours.api.subscribe(on_change)
     try:

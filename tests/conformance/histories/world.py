@@ -53,6 +53,17 @@ def _sum_up_hints(piece: JsonObject) -> None:
     piece["hints"] = sorted(zones)
 
 
+def of_whom(raw: JsonObject) -> str:
+    """The name of the history that an object belongs to: its namespace, or its label or name where it has none."""
+    about = raw.get("involvedObject", {"namespace": "default"})
+    if not about.get("namespace"):
+        return "-".join(about.get("name", "").split("-")[:2])
+    if raw["kind"] == "VolumeAttachment":
+        return "-".join(raw["spec"]["nodeName"].split("-")[:2])
+    meta = raw["metadata"]
+    return str(meta.get("namespace") or (meta.get("labels") or {}).get("history", ""))
+
+
 class World:
     """One history's namespace. `name` is the real one; scripts and snapshots call it NS."""
 
@@ -71,8 +82,9 @@ class World:
 
     def note(self, raw: JsonObject, *, gone: bool = False) -> None:
         """An object is there, changed or (`gone`) is no more."""
-        self.changed = time.monotonic()
         kind, meta = raw["kind"], raw["metadata"]
+        if kind != "Event" or meta["name"] not in self.events:  # what is said once more is nothing new
+            self.changed = time.monotonic()
         if kind == "Event":
             self.events[meta["name"]] = raw
             return
@@ -148,6 +160,10 @@ class World:
         if isinstance(status.get("conditions"), list):
             status["conditions"] = sorted(status["conditions"], key=lambda condition: str(condition.get("type")))
         shown = {**raw, "metadata": meta, "status": status}
+        claim = (raw.get("spec") or {}).get("claimRef") if raw["kind"] == "PersistentVolume" else None
+        if claim is not None:
+            known = {key: value for key, value in claim.items() if key != "resourceVersion"}
+            shown["spec"] = {**raw["spec"], "claimRef": known}
         shown.pop("apiVersion", None)
         if raw["kind"] == "Pod":  # the ServiceAccount admission is off upstream: it mounts a token under a drawn name
             shown["spec"] = {key: value for key, value in raw["spec"].items() if not key.startswith("serviceAccount")}
@@ -272,6 +288,9 @@ class World:
             ):
                 if hashed and hashed != name:
                     self._stable.setdefault(hashed, stable.rpartition("-")[2])
+        elif kind == "VolumeAttachment":
+            node, volume = raw["spec"]["nodeName"], raw["spec"]["source"].get("persistentVolumeName", "")
+            stable = f"{self.stable(volume)}-on-{self.stable(node)}"
         else:
             stable = name
         if stable != name:

@@ -1,10 +1,10 @@
-"""PersistentVolumes and the claims on them: binding, provisioning, attaching, protection, generic ephemeral volumes."""
+"""PersistentVolumes and claims: binding, provisioning, attaching, expansion, protection, ephemeral volumes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from seatrial.control.volumes import attachment, binder, ephemeral, protection, provisioner
+from seatrial.control.volumes import attachment, binder, ephemeral, expansion, protection, provisioner
 
 CONTROLLERS: Final = (
     *binder.CONTROLLERS,
@@ -12,6 +12,7 @@ CONTROLLERS: Final = (
     *protection.CONTROLLERS,
     ephemeral.CONTROLLER,
     attachment.CONTROLLER,
+    expansion.CONTROLLER,
 )
 
 __all__ = ["CONTROLLERS"]

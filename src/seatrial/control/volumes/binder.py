@@ -7,6 +7,7 @@ as upstream does; its events are recorded when what they say is new rather than 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -20,9 +21,14 @@ from seatrial.control.writes import Delete, RecordEvent, Update, UpdateStatus, W
 from seatrial.kube.objects import Object, ObjectMeta, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass
 from seatrial.kube.objects.pods import PodSpec, PodStatus
 from seatrial.kube.objects.services import ObjectReference
+from seatrial.kube.quantities import Quantity
 
 T = TypeVar("T", bound=Object)
 
+_DELETABLE: Final = re.compile("/tmp/.+")
+"""Anywhere in the path, as upstream has it."""
+_HOST_PATH: Final = "kubernetes.io/host-path"
+_PRE_RESIZE: Final = "volume.alpha.kubernetes.io/pre-resize-capacity"
 RESYNC: Final = timedelta(seconds=15)
 
 # --- claims ---
@@ -31,6 +37,10 @@ RESYNC: Final = timedelta(seconds=15)
 def _reconcile_claim(seen: Seen) -> Decision:
     claim = seen.subject
     assert isinstance(claim, PersistentVolumeClaim)
+    asked = (claim.metadata.annotations.get(each) for each in reversed(matching.STORAGE_PROVISIONERS))
+    moved = _migrated(claim, next((each for each in asked if each is not None), None))
+    if moved is not None:
+        return Decision((Update(claim, moved),))
     volumes = {volume.metadata.name: volume for volume in seen.all(PersistentVolume)}
     named = volumes.get(claim.spec.volume_name) if claim.spec.volume_name else None
     if BIND_COMPLETED in claim.metadata.annotations:
@@ -90,7 +100,7 @@ def _find(claim: PersistentVolumeClaim, seen: Seen) -> Decision:
     if storage_class is None:
         message = f'storageclass.storage.k8s.io "{name}" not found'
         return _wait(seen, [], RecordEvent(claim, "Warning", "ProvisioningFailed", message))
-    if storage_class.provisioner.startswith("kubernetes.io/"):
+    if is_in_tree(storage_class.provisioner):
         message = f"no volume plugin matched name: {storage_class.provisioner}"
         return _wait(seen, [], RecordEvent(claim, "Warning", "ProvisioningFailed", message))
     return _ask_provisioner(claim, storage_class, seen, again=not delayed)
@@ -108,7 +118,7 @@ def _unscheduled(claim: PersistentVolumeClaim, pods: tuple[Pod, ...]) -> RecordE
 
 
 def _ask_provisioner(claim: PersistentVolumeClaim, storage_class: StorageClass, seen: Seen, *, again: bool) -> Decision:
-    provisioner = storage_class.provisioner
+    provisioner = matching.MIGRATED.get(storage_class.provisioner, storage_class.provisioner)
     writes: list[Write] = []
     if claim.metadata.annotations.get(matching.STORAGE_PROVISIONERS[-1]) != provisioner:
         asked = dict.fromkeys(matching.STORAGE_PROVISIONERS, provisioner)
@@ -133,14 +143,29 @@ def _pending(claim: PersistentVolumeClaim) -> list[Write]:
 
 
 def _phase(claim: PersistentVolumeClaim, phase: str, volume: PersistentVolume | None) -> list[Write]:
+    """A claim's phase, and with it what its volume has; the driver's resizer alone says what changes after binding."""
     status = replace(claim.status, phase=phase)
     if volume is None:
-        status = replace(status, access_modes=(), capacity={})
+        status = replace(status, access_modes=(), capacity={}, current_volume_attributes_class_name=None)
     else:
         status = replace(status, access_modes=volume.spec.access_modes)
         if claim.status.phase != phase:
-            status = replace(status, capacity=volume.spec.capacity)
+            status = replace(status, capacity=_capacity(volume))
+        if claim.status.phase == "Pending" and phase == "Bound":
+            attributes = volume.spec.volume_attributes_class_name
+            status = replace(status, current_volume_attributes_class_name=attributes)
     return [] if status == claim.status else [UpdateStatus(claim, replace(claim, status=status))]
+
+
+def _capacity(volume: PersistentVolume) -> Mapping[str, Quantity]:
+    """Before its file system is resized a volume offers what it offered."""
+    before = volume.metadata.annotations.get(_PRE_RESIZE)
+    if before is not None:
+        try:
+            return {"storage": Quantity.parse(before)}
+        except ValueError:
+            pass
+    return volume.spec.capacity
 
 
 def _bind(volume: PersistentVolume, claim: PersistentVolumeClaim, seen: Seen) -> list[Write]:
@@ -183,12 +208,26 @@ def _annotated(obj: T, annotations: Mapping[str, str]) -> T:
     return replace(obj, metadata=replace(obj.metadata, annotations=annotations))
 
 
+def _migrated(obj: T, provisioner: str | None) -> T | None:
+    """The object with the driver that has taken its provisioner's place, if it does not say that yet."""
+    annotations = dict(obj.metadata.annotations)
+    if provisioner is None:
+        return None
+    driver, said = matching.MIGRATED.get(provisioner), annotations.pop(matching.MIGRATED_TO, None)
+    if driver == said or (driver is None and not said):
+        return None
+    return _annotated(obj, annotations if driver is None else {**annotations, matching.MIGRATED_TO: driver})
+
+
 # --- volumes ---
 
 
 def _reconcile_volume(seen: Seen) -> Decision:
     volume = seen.subject
     assert isinstance(volume, PersistentVolume)
+    moved = _migrated(volume, volume.metadata.annotations.get(PROVISIONED_BY))
+    if moved is not None:
+        return Decision((Update(volume, moved),))
     ref = volume.spec.claim_ref
     if ref is None or not ref.uid:
         return Decision(tuple(_volume_phase(volume, "Available", seen)))
@@ -235,15 +274,23 @@ def _released(volume: PersistentVolume, seen: Seen) -> list[Write]:
             return writes + _failed(volume, "VolumeUnknownReclaimPolicy", message, seen)
 
 
+def is_in_tree(provisioner: str) -> bool:
+    """Kubernetes itself is meant, in which nothing provisions any more."""
+    return provisioner.startswith("kubernetes.io/") and provisioner not in matching.MIGRATED
+
+
 def _deleted(volume: PersistentVolume, seen: Seen) -> list[Write]:
-    if PROVISIONED_BY in volume.metadata.annotations or volume.spec.csi is not None:
+    by = volume.metadata.annotations.get(PROVISIONED_BY, "")
+    if is_in_tree(by) and by != _HOST_PATH:
+        return _failed(volume, "VolumeFailedDelete", f"no volume plugin matched name: {by}", seen)
+    if (by and by != _HOST_PATH) or matching.MIGRATED_TO in volume.metadata.annotations or volume.spec.csi is not None:
         return []
     host_path = volume.spec.host_path
     if host_path is None:
         name = volume.metadata.name
         message = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
         return _failed(volume, "VolumeFailedDelete", message, seen)
-    if host_path.path.removeprefix("/tmp/") in ("", host_path.path):
+    if not _DELETABLE.search(host_path.path):
         message = f'host_path deleter only supports /tmp/.+ but received provided "{host_path.path}"'
         return _failed(volume, "VolumeFailedDelete", message, seen)
     return [Delete(volume)] if volume.metadata.deletion_timestamp is None else []

@@ -1,4 +1,6 @@
-"""Claims in use by pods and volumes bound to claims outlive their deletion: a finalizer each, and when it goes.
+"""What is in use outlives its deletion: a finalizer each, and when it goes.
+
+Claims are used by pods, volumes by claims, VolumeAttributesClasses by both of these.
 
 From 1.37 on a bound claim also says in a condition whether any pod refers to it (PersistentVolumeClaimUnusedSinceTime).
 """
@@ -12,14 +14,28 @@ from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.writes import Update, UpdateStatus, Write
-from seatrial.kube.objects import Object, ObjectMeta, PersistentVolume, PersistentVolumeClaim, Pod
+from seatrial.kube.objects import (
+    Object,
+    ObjectMeta,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    VolumeAttributesClass,
+)
 from seatrial.kube.objects.pods import PodSpec, PodStatus
-from seatrial.kube.objects.storage import PersistentVolumeClaimCondition
+from seatrial.kube.objects.storage import (
+    ModifyVolumeStatus,
+    PersistentVolumeClaimCondition,
+    PersistentVolumeClaimStatus,
+    PersistentVolumeSpec,
+)
+from seatrial.kube.objects.volumes import PersistentVolumeClaimSpec
 
 T = TypeVar("T", bound=Object)
 
 CLAIM_FINALIZER: Final = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER: Final = "kubernetes.io/pv-protection"
+CLASS_FINALIZER: Final = "kubernetes.io/vac-protection"
 
 
 def _reconcile_claim(seen: Seen) -> Decision:
@@ -43,6 +59,42 @@ def _reconcile_volume(seen: Seen) -> Decision:
     if volume.metadata.deletion_timestamp is None:
         return Decision(tuple(_protected(volume, VOLUME_FINALIZER)))
     return Decision(() if volume.status.phase == "Bound" else tuple(_released(volume, VOLUME_FINALIZER)))
+
+
+def _reconcile_class(seen: Seen) -> Decision:
+    attributes = seen.subject
+    if attributes.metadata.deletion_timestamp is None:
+        return Decision(tuple(_protected(attributes, CLASS_FINALIZER)))
+    name = attributes.metadata.name
+    used = any(name == volume.spec.volume_attributes_class_name for volume in seen.all(PersistentVolume)) or any(
+        name in _classes(claim) for claim in seen.all(PersistentVolumeClaim)
+    )
+    return Decision(() if used else tuple(_released(attributes, CLASS_FINALIZER)))
+
+
+def _classes(claim: PersistentVolumeClaim) -> tuple[str | None, ...]:
+    """The VolumeAttributesClasses that a claim asks for, has, or is on its way to."""
+    status = claim.status
+    changing = status.modify_volume_status
+    target = changing.target_volume_attributes_class_name if changing is not None else None
+    return claim.spec.volume_attributes_class_name, status.current_volume_attributes_class_name, target
+
+
+def _classes_of_volume(volume: Object) -> Object:
+    assert isinstance(volume, PersistentVolume)
+    spec = PersistentVolumeSpec(volume_attributes_class_name=volume.spec.volume_attributes_class_name)
+    return PersistentVolume(metadata=ObjectMeta(name=volume.metadata.name), spec=spec)
+
+
+def _classes_of_claim(claim: Object) -> Object:
+    assert isinstance(claim, PersistentVolumeClaim)
+    asked, has, target = _classes(claim)
+    changing = ModifyVolumeStatus(target_volume_attributes_class_name=target) if target else None
+    return PersistentVolumeClaim(
+        metadata=ObjectMeta(namespace=claim.metadata.namespace, name=claim.metadata.name),
+        spec=PersistentVolumeClaimSpec(volume_attributes_class_name=asked or ""),
+        status=PersistentVolumeClaimStatus(current_volume_attributes_class_name=has, modify_volume_status=changing),
+    )
 
 
 def _protected(obj: T, finalizer: str) -> Iterable[Write]:
@@ -127,5 +179,15 @@ CONTROLLERS: Final = (
         subject=PersistentVolume,
         reads=(),
         reconcile=_reconcile_volume,
+    ),
+    Controller(
+        name="vac-protection-controller",
+        actor="VolumeAttributesClass protection",
+        subject=VolumeAttributesClass,
+        reads=(
+            Read(PersistentVolume, Relation.ALL, view=_classes_of_volume),
+            Read(PersistentVolumeClaim, Relation.ALL, view=_classes_of_claim),
+        ),
+        reconcile=_reconcile_class,
     ),
 )

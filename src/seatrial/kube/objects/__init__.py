@@ -52,6 +52,7 @@ from seatrial.kube.objects.storage import (
     PersistentVolumeClaim,
     StorageClass,
     VolumeAttachment,
+    VolumeAttributesClass,
 )
 from seatrial.kube.objects.workloads import (
     ControllerRevision,
@@ -99,6 +100,7 @@ _ALL: tuple[type[Object], ...] = (
     StatefulSet,
     StorageClass,
     VolumeAttachment,
+    VolumeAttributesClass,
     *OTHERS,
 )
 KINDS: dict[tuple[str, str], type[Object]] = {(kind.api_version, kind.kind): kind for kind in _ALL}
@@ -164,6 +166,7 @@ __all__ = [
     "Taint",
     "Value",
     "VolumeAttachment",
+    "VolumeAttributesClass",
     "access",
     "autoscaling",
     "batch",

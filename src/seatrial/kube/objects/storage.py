@@ -77,12 +77,19 @@ class PersistentVolumeClaimCondition(Value, frozen=True):
     type: str = ""
 
 
+class ModifyVolumeStatus(Value, frozen=True):
+    status: str = ""
+    target_volume_attributes_class_name: str = ""
+
+
 class PersistentVolumeClaimStatus(Value, frozen=True):
     access_modes: tuple[str, ...] = ()
     allocated_resource_statuses: Mapping[str, str] = {}
     allocated_resources: Mapping[str, Quantity] = {}
     capacity: Mapping[str, Quantity] = {}
     conditions: tuple[PersistentVolumeClaimCondition, ...] = ()
+    current_volume_attributes_class_name: str | None = None
+    modify_volume_status: ModifyVolumeStatus | None = None
     phase: str = ""
 
 
@@ -114,6 +121,14 @@ class StorageClass(Object, frozen=True):
     provisioner: str = ""
     reclaim_policy: str | None = None
     volume_binding_mode: str | None = None
+
+
+class VolumeAttributesClass(Object, frozen=True):
+    api_version: ClassVar[str] = "storage.k8s.io/v1"
+    kind: ClassVar[str] = "VolumeAttributesClass"
+
+    driver_name: str = ""
+    parameters: Mapping[str, str] = {}
 
 
 class VolumeAttachmentSource(Value, frozen=True):
