@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 from collections.abc import Callable, Hashable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -18,9 +20,11 @@ from seatrial.control.writes import (
     Create,
     Delete,
     Evict,
+    IssueToken,
     Propagation,
     RecordEvent,
     Refusal,
+    SignCertificate,
     Update,
     UpdateStatus,
     Write,
@@ -102,6 +106,13 @@ class Harness:
                 self._put(updated, graceful=_ends_gracefully(updated))
             case UpdateStatus(before, after):
                 self.objects[before.key] = replace(self.objects[before.key], **_status_of(after))
+            case IssueToken(before, after, claims):
+                token = base64.b64encode(json.dumps(claims, sort_keys=True).encode()).decode()
+                return self.write(Update(before, replace(after, data={**after.data, "token": token})))
+            case SignCertificate(request):
+                signed = base64.b64encode(f"{write.not_before} to {write.not_after}".encode()).decode()
+                after = replace(request, status=replace(request.status, certificate=signed))
+                return self.write(UpdateStatus(request, after))
             case Delete(obj):
                 self.delete(obj.key, write.propagation)
             case Evict(pod):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seatrial.control import access, bootstrap_policy
+from seatrial.control import access, admission, bootstrap_policy
 from seatrial.control.access import Attributes, User
 from seatrial.kube.objects import JsonObject, Object, parse
 
@@ -135,6 +135,12 @@ def test_the_policy_of_a_new_cluster() -> None:
     assert not access.authorise(found, access.NOBODY, Attributes("get", path="/api")).allowed
     garbage = User("system:serviceaccount:kube-system:generic-garbage-collector")
     assert access.authorise(found, garbage, Attributes("delete", "anything", "any")).allowed
+
+
+def test_its_objects_are_as_the_api_stores_them() -> None:
+    """They go into the store of a new cluster without passing through the API."""
+    for raw in bootstrap_policy.objects():
+        assert admission.admit(raw) == raw
 
 
 def test_a_restart_adds_what_is_missing_and_takes_nothing_away() -> None:

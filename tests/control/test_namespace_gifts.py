@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 from seatrial.control import clusterrole, serviceaccount
-from seatrial.kube.objects import ClusterRole, ConfigMap, Namespace, ServiceAccount
+from seatrial.kube.objects import ClusterRole, ConfigMap, Namespace, Secret, ServiceAccount
 from seatrial.kube.objects.access import PolicyRule
 from tests.control.harness import Harness
 
@@ -33,6 +36,53 @@ def test_both_come_back_when_somebody_deletes_or_edits_them() -> None:
     cluster.settle()
     assert cluster.get(ServiceAccount, "default", "shop")
     assert cluster.get(ConfigMap, "kube-root-ca.crt", "shop").data == {"ca.crt": "PEM"}
+
+
+def account(name: str, *secrets: str) -> dict[str, object]:
+    listed = [{"name": each} for each in secrets]
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": "shop"},
+        "secrets": listed,
+    }
+
+
+def token_secret(name: str, of: str) -> dict[str, object]:
+    meta = {"name": name, "namespace": "shop", "annotations": {"kubernetes.io/service-account.name": of}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "kubernetes.io/service-account-token"}
+
+
+def test_a_secret_for_a_token_is_filled_and_goes_with_its_account() -> None:
+    cluster = Harness((serviceaccount.token_controller("PEM"), serviceaccount.REFERENCES))
+    cluster.apply(account("robot"))
+    cluster.apply(token_secret("key", "robot"))
+    cluster.settle()
+    key = cluster.get(Secret, "key", "shop")
+    plain = {name: base64.b64decode(value).decode() for name, value in key.data.items()}
+    assert {name: plain[name] for name in ("ca.crt", "namespace")} == {"ca.crt": "PEM", "namespace": "shop"}
+    assert json.loads(plain["token"]) == {
+        "iss": "kubernetes/serviceaccount",
+        "kubernetes.io/serviceaccount/namespace": "shop",
+        "kubernetes.io/serviceaccount/secret.name": "key",
+        "kubernetes.io/serviceaccount/service-account.name": "robot",
+        "kubernetes.io/serviceaccount/service-account.uid": cluster.get(ServiceAccount, "robot", "shop").metadata.uid,
+        "sub": "system:serviceaccount:shop:robot",
+    }
+    cluster.delete(cluster.get(ServiceAccount, "robot", "shop").key)
+    cluster.apply(account("robot"))
+    cluster.settle()
+    assert cluster.all(Secret) == [], "another account of the name is another account"
+
+
+def test_an_account_forgets_a_token_that_is_gone_and_nothing_else() -> None:
+    cluster = Harness((serviceaccount.token_controller(""), serviceaccount.REFERENCES))
+    cluster.apply(account("robot", "key", "other"))
+    cluster.apply(token_secret("key", "robot"))
+    cluster.settle()
+    cluster.delete(cluster.get(Secret, "key", "shop").key)
+    cluster.settle()
+    assert [each.name for each in cluster.get(ServiceAccount, "robot", "shop").secrets] == ["other"]
 
 
 def role(name: str, labels: dict[str, str], verb: str, **more: object) -> dict[str, object]:

@@ -126,8 +126,11 @@ class Cluster:
         self._drivers = tuple(drivers)
         minor = int(version.partition(".")[2])
         managed = [controller for controller in controllers if controller is not scheduler.CONTROLLER]
-        if self.api.authority.certificate and serviceaccount.CONTROLLER in controllers:
-            managed.append(serviceaccount.root_ca_publisher(self.api.authority.certificate))
+        if serviceaccount.CONTROLLER in controllers:
+            certificate = self.api.authority.certificate
+            managed.append(serviceaccount.token_controller(certificate))
+            if certificate:
+                managed.append(serviceaccount.root_ca_publisher(certificate))
         self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
         self._scheduling = (
             SchedulingLoop(self.objects, clock, minor=minor, seed=seed) if scheduler.CONTROLLER in controllers else None

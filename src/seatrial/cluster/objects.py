@@ -8,6 +8,7 @@ not kept in memory: equal ones are counted on one object, as upstream's recorder
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -24,8 +25,10 @@ from seatrial.control.writes import (
     Create,
     Delete,
     Evict,
+    IssueToken,
     RecordEvent,
     RefusedError,
+    SignCertificate,
     Update,
     UpdateStatus,
     Write,
@@ -33,6 +36,7 @@ from seatrial.control.writes import (
 )
 from seatrial.kube.objects import (
     KINDS,
+    CertificateSigningRequest,
     ConfigMap,
     Event,
     JsonObject,
@@ -179,7 +183,15 @@ class Component:
             case Update(before=before, after=after):
                 return self._patch(before, after, "finalize" if isinstance(after, Namespace) else "")
             case UpdateStatus(before=before, after=after):
-                return self._patch(before, after, "status")
+                return self._patch(before, after, _status_part(before, after))
+            case IssueToken(before=before, after=after, claims=claims):
+                token = base64.b64encode(self._api.authority.token(dict(claims)).encode()).decode()
+                return self._patch(before, msgspec.structs.replace(after, data={**after.data, "token": token}), "")
+            case SignCertificate(request=request, not_before=start, not_after=end):
+                pem = base64.b64decode(request.spec.request).decode()
+                signed = self._api.authority.sign(pem, request.spec.usages, start, end, self._api.now())
+                status = msgspec.structs.replace(request.status, certificate=base64.b64encode(signed.encode()).decode())
+                return self._patch(request, msgspec.structs.replace(request, status=status), "status")
             case Delete(object=gone, grace_period_s=grace_s, propagation=propagation):
                 resource = self._api.kind(gone.api_version, gone.kind)
                 options = DeleteOptions(
@@ -197,7 +209,7 @@ class Component:
                 return None
 
     def _patch(self, before: Object, after: Object, subresource: str) -> JsonObject:
-        if subresource == "status":
+        if subresource in ("status", "approval"):
             old, new = ({"status": to_wire(getattr(side, "status"))} for side in (before, after))  # noqa: B009
         else:
             old, new = ({k: v for k, v in to_wire(side).items() if k != "status"} for side in (before, after))
@@ -267,6 +279,14 @@ class Component:
                 raise
         else:
             self._objects.events[key] = name
+
+
+def _status_part(before: Object, after: Object) -> str:
+    """The subresource by which a status is written: who approves a certificate request writes its approval."""
+    if not isinstance(before, CertificateSigningRequest) or not isinstance(after, CertificateSigningRequest):
+        return "status"
+    said = [[each for each in side.status.conditions if each.type != "Failed"] for side in (before, after)]
+    return "status" if said[0] == said[1] else "approval"
 
 
 def named(write: Write) -> str:

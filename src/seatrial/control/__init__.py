@@ -6,6 +6,7 @@ from typing import Final
 
 from seatrial.control import (
     autoscaler,
+    certificates,
     clusterrole,
     cronjob,
     daemonset,
@@ -41,8 +42,10 @@ CONTROLLERS: Final[tuple[Controller, ...]] = (
     endpoints.MIRRORING,
     endpoints.MIRRORS_CLEANING,
     serviceaccount.CONTROLLER,
+    serviceaccount.REFERENCES,
     quota.CONTROLLER,
     clusterrole.CONTROLLER,
+    *certificates.CONTROLLERS,
     disruption.CONTROLLER,
     disruption.CLEANING,
     *job.CONTROLLERS,

@@ -41,6 +41,7 @@ CONTROLLER: Final = Controller(
     name="clusterrole-aggregation-controller",
     actor="ClusterRole aggregation controller",
     subject=ClusterRole,
+    concerned=lambda role: isinstance(role, ClusterRole) and role.aggregation_rule is not None,
     reads=(Read(ClusterRole, Relation.ALL, view=_view),),
     reconcile=reconcile,
 )

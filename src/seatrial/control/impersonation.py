@@ -8,6 +8,7 @@ refusal of the first mode that applies is told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -27,6 +28,7 @@ from seatrial.control.access import (
 
 CONSTRAINED_SINCE: Final = 36
 _NODE: Final = "system:node:"
+_DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _GROUP: Final = "authentication.k8s.io"
 _NODE_NAME: Final = "authentication.kubernetes.io/node-name"
 
@@ -88,6 +90,8 @@ def _identity(policy: Policy, asker: User, wanted: User, mode: str) -> User:
     if wanted.uid:
         _check(policy, asker, Attributes(verb, _GROUP, "uids", name=wanted.uid))
     _check_groups(policy, asker, wanted, Attributes(verb, group, "groups"), constrained=bool(mode))
+    if mode:
+        _check_extra(wanted, Attributes(verb, _GROUP, "userextras"))
     for key, values in wanted.extra.items():
         for value in values:
             _check(policy, asker, Attributes(verb, _GROUP, "userextras", key, name=value))
@@ -105,6 +109,20 @@ def _check_groups(policy: Policy, asker: User, wanted: User, asked: Attributes, 
         raise ForbiddenError(replace(asked, name=MASTERS), "impersonating the system:masters group is not allowed")
     for each in wanted.groups:
         _check(policy, asker, replace(asked, name=each))
+
+
+def _check_extra(wanted: User, asked: Attributes) -> None:
+    for key, values in wanted.extra.items():
+        if not key:
+            raise ForbiddenError(asked, "impersonating the empty string key in extra is not allowed")
+        domain, slash, path = key.partition("/")
+        if not (slash and path and _DOMAIN.fullmatch(domain)):
+            why = 'must be a domain-prefixed path (such as "acme.io/foo")'
+            raise ForbiddenError(asked, f"impersonating an invalid key in extra is not allowed: extra.key: {why}")
+        if key != key.lower():
+            raise ForbiddenError(asked, f'impersonating a non-lowercase key in extra is not allowed: "{key}"')
+        if "" in values:
+            raise ForbiddenError(asked, "impersonating the empty string value in extra is not allowed")
 
 
 def _check(policy: Policy, asker: User, asked: Attributes) -> None:

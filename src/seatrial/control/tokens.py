@@ -122,6 +122,13 @@ def legacy_claims(account: ObjectMeta, secret_name: str) -> JsonObject:
     }
 
 
+def secret_of(said: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Namespace and name of the Secret that holds this token, if it is one of those."""
+    if said.get("iss") != LEGACY_ISSUER:
+        return None
+    return said[f"{_LEGACY}namespace"], said[f"{_LEGACY}secret.name"]
+
+
 def bearer(
     said: Mapping[str, Any], token: str, lookup: Lookup, now: datetime, audiences: Sequence[str] = AUDIENCES
 ) -> tuple[User, tuple[str, ...]]:

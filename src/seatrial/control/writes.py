@@ -7,10 +7,13 @@ decide again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
+from typing import Any
 
-from seatrial.kube.objects import Object, Pod
+from seatrial.kube.objects import CertificateSigningRequest, Object, Pod, Secret
 
 
 class Propagation(Enum):
@@ -42,6 +45,24 @@ class UpdateStatus:
 
     before: Object
     after: Object
+
+
+@dataclass(frozen=True, slots=True)
+class IssueToken:
+    """`before` becomes `after`, with a signed token that says `claims` as its value `token`."""
+
+    before: Secret
+    after: Secret
+    claims: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SignCertificate:
+    """Sign what the request asks for, and put the certificate into its status."""
+
+    request: CertificateSigningRequest
+    not_before: datetime
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +102,15 @@ class RecordEvent:
     message: str
 
 
-Write = Create | Update | UpdateStatus | Delete | Evict | Bind | RecordEvent
+Write = Create | Update | UpdateStatus | IssueToken | SignCertificate | Delete | Evict | Bind | RecordEvent
 
 
 def target(write: Write) -> Object:
     """The object that a write is about."""
     match write:
         case Create(object=item) | Delete(object=item) | Update(before=item) | UpdateStatus(before=item):
+            return item
+        case IssueToken(before=item) | SignCertificate(request=item):
             return item
         case Bind(pod=item) | Evict(pod=item) | RecordEvent(about=item):
             return item

@@ -7,7 +7,7 @@ name and age. `priority` 1 columns appear with `-o wide` only. The current time 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from seatrial.kube.objects import JsonObject
@@ -405,7 +405,54 @@ _TEMPLATE = (
     Column("Selector", _selector, priority=1),
 )
 
+
+def _role(raw: JsonObject, now: datetime) -> str:
+    reference = raw.get("roleRef") or {}
+    return f"{reference.get('kind')}/{reference.get('name')}"
+
+
+def _subjects(kind: str) -> Cell:
+    def cell(raw: JsonObject, now: datetime) -> str:
+        found = [each for each in raw.get("subjects") or () if each.get("kind") == kind]
+        return ", ".join("/".join(filter(None, (each.get("namespace"), each.get("name")))) for each in found)
+
+    return cell
+
+
+def _request_condition(raw: JsonObject, now: datetime) -> str:
+    status = raw.get("status") or {}
+    kinds = {each.get("type") for each in status.get("conditions") or ()}
+    text = "Denied" if "Denied" in kinds else "Approved" if "Approved" in kinds else "Pending"
+    return text + (",Failed" if "Failed" in kinds else "") + (",Issued" if status.get("certificate") else "")
+
+
+def _requested_duration(raw: JsonObject, now: datetime) -> str:
+    seconds = (raw.get("spec") or {}).get("expirationSeconds")
+    return _NONE if seconds is None else age((now - timedelta(seconds=seconds)).isoformat(), now)
+
+
+_ROLE_COLUMNS: Final = (Column("Name", _name), Column("Created At", _at("metadata.creationTimestamp"), "date"))
+_BINDING_COLUMNS: Final = (
+    Column("Name", _name),
+    Column("Role", _role),
+    Column("Age", _age),
+    Column("Users", _subjects("User"), priority=1),
+    Column("Groups", _subjects("Group"), priority=1),
+    Column("ServiceAccounts", _subjects("ServiceAccount"), priority=1),
+)
 _COLUMNS: dict[str, tuple[Column, ...]] = {
+    "CertificateSigningRequest": (
+        Column("Name", _name),
+        Column("Age", _age),
+        Column("SignerName", _at("spec.signerName")),
+        Column("Requestor", _at("spec.username", "")),
+        Column("RequestedDuration", _requested_duration),
+        Column("Condition", _request_condition),
+    ),
+    "ClusterRole": _ROLE_COLUMNS,
+    "ClusterRoleBinding": _BINDING_COLUMNS,
+    "Role": _ROLE_COLUMNS,
+    "RoleBinding": _BINDING_COLUMNS,
     "Pod": (
         _NAME,
         Column("Ready", _pod_ready),

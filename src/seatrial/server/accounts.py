@@ -22,6 +22,7 @@ _API = "authentication.k8s.io/v1"
 _GROUP = "authentication.k8s.io"
 _KIND = "TokenRequest"
 _DEFAULT_S = 3600
+_LAST_USED = "kubernetes.io/legacy-token-last-used"
 
 
 def admit(api: Api, pod: JsonObject) -> JsonObject:
@@ -35,14 +36,33 @@ def admit(api: Api, pod: JsonObject) -> JsonObject:
         raise errors.forbidden("pods", "", metadata.get("name", ""), str(error)) from error
 
 
+def secret_causes(kind: str, raw: JsonObject) -> Iterator[Cause]:
+    """A Secret for a token says whose."""
+    annotations = raw["metadata"].get("annotations") or {}
+    if kind == "Secret" and raw.get("type") == tokens.SECRET_TYPE and not annotations.get(tokens.ACCOUNT_NAME):
+        yield Cause("FieldValueRequired", f"metadata.annotations[{tokens.ACCOUNT_NAME}]", "Required value")
+
+
+def note_use(api: Api, namespace: str, secret: str) -> None:
+    """The day on which a token of a Secret was used is a label of it (upstream's, by which old ones are cleaned)."""
+    stored = api.store.get("/secrets", namespace, secret)
+    today = api.now().date()
+    recent = {str(today), str(today + timedelta(days=1))}
+    if stored is not None and (stored.raw["metadata"].get("labels") or {}).get(_LAST_USED) not in recent:
+        api.patch(api.kind("v1", "Secret"), namespace, secret, {"metadata": {"labels": {_LAST_USED: str(today)}}})
+
+
 def token(api: Api, namespace: str, name: str, raw: JsonObject, *, dry_run: bool = False) -> JsonObject:
     """Answer a TokenRequest. Raises `StatusError`."""
     raw = _decoded(api, raw)
     metadata, spec = dict(raw["metadata"]), dict(raw["spec"])
-    for key, own in (("name", name), ("namespace", namespace)):
-        if metadata.get(key, own) not in ("", own):
-            why = f"must match the service account {key} if specified"
-            raise errors.invalid(_KIND, _GROUP, name, [_invalid(f"metadata.{key}", metadata[key], why)])
+    if metadata.get("namespace", namespace) not in ("", namespace):
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if metadata.get("name", name) not in ("", name):
+        why = "must match the service account name if specified"
+        raise errors.invalid(_KIND, _GROUP, name, [_invalid("metadata.name", metadata["name"], why)])
     account = _metadata(api, "serviceaccounts", namespace, name)
     if metadata.get("uid", account.uid) not in ("", account.uid):
         why = (

@@ -24,9 +24,11 @@ from seatrial.kube import patches, schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.server import (
+    accounts,
     addresses,
     autoscaling_v1,
     batch_validation,
+    certificates,
     errors,
     immutable,
     measured,
@@ -256,6 +258,10 @@ class Api:
             raise errors.bad_request(f"the name of the object ({sent}) does not match the name on the URL ({name})")
         self._check_unchanged(resource, before, raw["metadata"])
         after = self._merged(resource, before, raw, subresource)
+        if certificates.is_request(resource):
+            after = certificates.updated(
+                self, before, {**after, "status": raw.get("status")}, subresource, options.user
+            )
         if subresource == "finalize":
             after = {**before, "spec": raw.get("spec", {})}
             if before["metadata"].get("deletionTimestamp") and not after["spec"].get("finalizers"):
@@ -544,6 +550,7 @@ class Api:
         causes += batch_validation.causes(resource.kind, raw, before)
         causes += roles.causes(resource.kind, raw, before)
         causes += storage_validation.causes(resource.kind, raw, before)
+        causes += accounts.secret_causes(resource.kind, raw)
         if before is not None:
             allowed = before
             if options.pod_part:

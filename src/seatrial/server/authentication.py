@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import ssl
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -12,7 +14,7 @@ import msgspec
 from seatrial.control import impersonation, tokens
 from seatrial.control.access import AUTHENTICATED, NOBODY, UNAUTHENTICATED, Attributes, Policy, User
 from seatrial.kube.objects import ObjectMeta
-from seatrial.server import authorisation, errors
+from seatrial.server import accounts, authorisation, errors
 
 if TYPE_CHECKING:
     from seatrial.server.api import Api
@@ -21,11 +23,16 @@ _AS_USER, _AS_UID, _AS_GROUP = "impersonate-user", "impersonate-uid", "impersona
 _AS_EXTRA = "impersonate-extra-"
 
 
-def of_certificate(certificate: Any) -> User | None:
-    """The user that a client certificate (as `ssl` describes it) names: common name, and organizations as groups."""
-    parts = [pair for part in (certificate or {}).get("subject", ()) for pair in part]
+def of_certificate(tls: ssl.SSLObject | None) -> User | None:
+    """The user that a client's certificate names: its common name, and its organizations as groups."""
+    shown: Any = tls.getpeercert() if tls is not None else None
+    parts = [pair for part in (shown or {}).get("subject", ()) for pair in part]
     name = next((value for key, value in parts if key == "commonName"), "")
-    return User(name, tuple(value for key, value in parts if key == "organizationName")) if name else None
+    if tls is None or not name:
+        return None
+    fingerprint = hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+    groups = tuple(value for key, value in parts if key == "organizationName")
+    return User(name, groups, extra={"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)})
 
 
 def of_request(api: Api, shown: User | None, authorization: str) -> User:
@@ -47,7 +54,10 @@ def of_token(api: Api, token: str, audiences: Sequence[str] = tokens.AUDIENCES) 
     said = api.authority.claims(token)
     if said is None:
         raise tokens.InvalidTokenError("invalid bearer token")
-    return tokens.bearer(said, token, _Objects(api), api.now(), audiences)
+    found = tokens.bearer(said, token, _Objects(api), api.now(), audiences)
+    if (secret := tokens.secret_of(said)) is not None:
+        accounts.note_use(api, *secret)
+    return found
 
 
 def impersonated(api: Api, policy: Policy, asker: User, asked: Attributes, headers: Iterable[tuple[str, str]]) -> User:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+_HARMLESS = timedelta(minutes=4)
+"""Certificates are dated back by more than this."""
 _HALF_BYTES = 32
 """ES256's signature is two numbers of this length."""
 
@@ -56,15 +58,23 @@ class Authority:
         """What a token that this cluster signed says; None for any other text."""
         return self._verified(token)
 
-    def sign(self, request: str, usages: Sequence[str], not_before: datetime, not_after: datetime) -> str:
+    def sign(
+        self, request: str, usages: Sequence[str], not_before: datetime, not_after: datetime, now: datetime
+    ) -> str:
         """A certificate (PEM) for a certificate request (PEM), not longer than the authority's own.
 
-        Subject and names are the request's, its other extensions are dropped (as upstream's signing policy).
+        Subject and names are the request's, its other extensions are dropped (as upstream's signing policy). `now` is
+        the cluster's time. Where that is virtual, the certificate holds on the real clock too, which TLS looks at.
         """
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
 
         assert self._pki is not None, "who signs certificates has files of keys"
+        skew = datetime.now(UTC) - now
+        if abs(skew) < _HARMLESS:
+            skew = timedelta()
+        not_before = min(not_before, not_before + skew).replace(microsecond=0)
+        not_after = max(not_after, not_after + skew).replace(microsecond=0)
         authority = x509.load_pem_x509_certificate(self._pki.ca.read_bytes())
         key = files.load_key(self._pki.directory / "ca.key")
         asked = x509.load_pem_x509_csr(request.encode())

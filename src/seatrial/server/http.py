@@ -171,7 +171,7 @@ class _Connection:
         self._writer = writer
         self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
         tls: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
-        self._shown = authentication.of_certificate(tls.getpeercert() if tls else None)
+        self._shown = authentication.of_certificate(tls)
 
     async def run(self) -> None:
         while True:

@@ -11,12 +11,12 @@ from seatrial.server.errors import Cause
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN_RULE = (
+SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
-_LABEL_RULE = (
+LABEL_RULE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
     "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
@@ -34,7 +34,7 @@ def check(resource: Resource, metadata: JsonObject) -> None:
     if resource.kind in _FREELY_NAMED:
         return
     is_label = resource.kind in _LABEL_NAMED
-    pattern, rule, limit = (_LABEL, _LABEL_RULE, 63) if is_label else (_SUBDOMAIN, _SUBDOMAIN_RULE, 253)
+    pattern, rule, limit = (_LABEL, LABEL_RULE, 63) if is_label else (_SUBDOMAIN, SUBDOMAIN_RULE, 253)
     if not pattern.fullmatch(name):
         message = f'Invalid value: "{name}": {rule}'
     elif len(name) > limit:

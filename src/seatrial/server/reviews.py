@@ -40,7 +40,7 @@ def answer(api: Api, user: User, resource: Resource, namespace: str, raw: JsonOb
             return {**raw, "status": _token_status(api, raw["spec"])}
     causes = list(_causes(resource.kind, raw))
     if causes:
-        raise errors.invalid(resource.kind, resource.group, "", causes)
+        raise errors.invalid("", resource.group, "", causes)  # upstream forgets the kind
     if resource.kind == "LocalSubjectAccessReview" and raw["metadata"].get("namespace", "") != namespace:
         raise errors.bad_request(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
     spec = raw["spec"]
@@ -86,6 +86,8 @@ def _asked(spec: JsonObject) -> Attributes:
 def _causes(kind: str, raw: JsonObject) -> Iterator[Cause]:
     spec = raw["spec"]
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if other is not None:
+        other = {key.title(): value for key, value in other.items()}  # upstream shows its own type
     if (resource is None) == (other is None):
         yield _invalid("spec", other, _ONE_OF)
     if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):
@@ -133,7 +135,9 @@ def _token_status(api: Api, spec: JsonObject) -> JsonObject:
     try:
         user, common = authentication.of_token(api, token, audiences)
     except tokens.InvalidTokenError as error:
-        return {"user": {}, "error": str(error)}
+        # Upstream asks two authenticators, of which one knows no service accounts.
+        unknown = "invalid bearer token"
+        return {"user": {}, "error": unknown if str(error) == unknown else f"[{unknown}, {error}]"}
     groups = (*user.groups, access.AUTHENTICATED)
     shown = _user_info(User(user.name, groups, user.uid, user.extra))
     return {"authenticated": True, "user": shown, "audiences": list(common)}

@@ -13,6 +13,7 @@ from seatrial.server import errors
 from seatrial.server.errors import Cause
 from seatrial.server.requests import Options
 from seatrial.server.resources import storage_key
+from seatrial.server.times import wire_time
 
 if TYPE_CHECKING:
     from seatrial.server.api import Api
@@ -24,14 +25,19 @@ _COLLECTED: Final = ("ownerReferences", "finalizers", "managedFields", "resource
 
 
 def bootstrap(api: Api) -> None:
-    """Create the roles and bindings of a new cluster, add to older ones what they lack."""
+    """Create the roles and bindings of a new cluster, add to older ones what they lack.
+
+    They are stored as they are, since they are written as the API stores such objects: a new cluster starts sooner.
+    """
+    now = wire_time(api.now())
     for raw in bootstrap_policy.objects():
         resource = api.kind(raw["apiVersion"], raw["kind"])
         metadata = raw["metadata"]
         namespace = metadata.get("namespace", "")
         stored = api.store.get(storage_key(resource), namespace, metadata["name"])
         if stored is None:
-            api.create(resource, namespace, raw, Options(trusted=True))
+            made = {**raw, "metadata": {**metadata, "uid": api.new_uid(), "creationTimestamp": now}}
+            api.store.put(storage_key(resource), namespace, metadata["name"], made)
         elif (after := bootstrap_policy.reconciled(stored.raw, raw)) is not None:
             api.update(resource, namespace, metadata["name"], after, Options(trusted=True))
 
@@ -71,12 +77,19 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
         for index, subject in enumerate(raw.get("subjects") or ()):
             yield from _subject_causes(f"subjects[{index}]", subject, namespaced=kind == "RoleBinding")
         if before is not None and before.get("roleRef") != raw.get("roleRef"):
-            yield _invalid("roleRef", raw.get("roleRef"), "field is immutable")
+            reference = raw.get("roleRef") or {}
+            # Upstream shows its own type, whose names are not those of the API.
+            shown = {
+                "APIGroup": reference.get("apiGroup"),
+                "Kind": reference.get("kind"),
+                "Name": reference.get("name"),
+            }
+            yield _invalid("roleRef", shown, "field is immutable")
 
 
 def _rule_causes(path: str, rule: JsonObject, *, namespaced: bool) -> Iterator[Cause]:
     if not rule.get("verbs"):
-        yield _required(f"{path}.verbs", "verbs must contain at least one value")
+        yield _required(f"{path}.verbs", "")
     urls = rule.get("nonResourceURLs")
     if urls:
         if namespaced:
@@ -92,7 +105,7 @@ def _rule_causes(path: str, rule: JsonObject, *, namespaced: bool) -> Iterator[C
 
 
 def _reference_causes(kind: str, reference: JsonObject) -> Iterator[Cause]:
-    kinds = ("ClusterRole",) if kind == "ClusterRoleBinding" else ("ClusterRole", "Role")
+    kinds = ("ClusterRole",) if kind == "ClusterRoleBinding" else ("Role", "ClusterRole")
     for field, allowed in (("apiGroup", (access.GROUP,)), ("kind", kinds)):
         if reference.get(field, "") not in allowed:
             yield _unsupported(f"roleRef.{field}", reference.get(field, ""), allowed)
@@ -113,7 +126,7 @@ def _subject_causes(path: str, subject: JsonObject, *, namespaced: bool) -> Iter
         if group != access.GROUP:
             yield _unsupported(f"{path}.apiGroup", group, (access.GROUP,))
     else:
-        yield _unsupported(f"{path}.kind", kind, ("Group", "ServiceAccount", "User"))
+        yield _unsupported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))
 
 
 def _required(path: str, why: str) -> Cause:

@@ -11,7 +11,7 @@ from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.schemas.resources import SCHEMALESS
-from seatrial.server import accounts, addresses, priorities, storage
+from seatrial.server import accounts, addresses, certificates, priorities, storage
 from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
 from seatrial.server.times import wire_time
@@ -81,6 +81,8 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             raw = of_its_node(api, raw)
         case "PriorityClass":
             priorities.check(api, raw, new=before is None)
+        case "CertificateSigningRequest" if before is None:
+            raw = certificates.created(raw, options.user)
         case "Job" if before is None:
             admission.select_own_pods(raw)
         case "DaemonSet":
