@@ -114,16 +114,16 @@ def test_recreate_takes_all_pods_away_and_promises_none() -> None:
 
 
 def test_a_paused_deployment_never_installs_and_resuming_it_is_the_repair() -> None:
-    converges, available = verdicts(WEB.replace("  replicas: 2", "  paused: true"), "rollout/*", 1)
+    converges, available, rollback = verdicts(WEB.replace("  replicas: 2", "  paused: true"), "rollout/*", 1)
     assert converges["verdict"] == "refuted"
     assert converges["message"].startswith("the install never ends: it is paused")
     assert [(edit["path"], edit["to"]) for edit in converges["repairs"][0]["edits"]] == [("spec.paused", False)]
-    assert available["verdict"] == "unknown"
+    assert available["verdict"] == rollback["verdict"] == "unknown"
 
 
 def test_a_deployment_of_no_pods_says_that_there_is_nothing_to_roll_out() -> None:
     found = verdicts(WEB.replace("replicas: 2", "replicas: 0"), "rollout/*", 0)
-    assert [verdict["verdict"] for verdict in found] == ["proved", "proved"]
+    assert [verdict["verdict"] for verdict in found] == ["proved", "proved", "proved"]
     assert all("nothing to roll out" in verdict["message"] for verdict in found)
 
 

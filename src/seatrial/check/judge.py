@@ -10,14 +10,15 @@ from seatrial.check.properties import Question, references, rollout, schedule, s
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Report, Verdict
 
-NAMES = (references.NAME, schema.NAME, schedule.NAME, rollout.CONVERGES, rollout.AVAILABLE)
+NAMES = (references.NAME, schema.NAME, schedule.NAME, *rollout.NAMES)
 TEXTS = {
     "nodes/fail=0": "no node fails",
-    "containers/healthy": "every container starts, passes its probes, stays up",
+    "containers/healthy": "containers of the files' templates start, pass their probes, stay up",
     "controllers/prompt": "ReplicaSets report before the next container moves",
     "others/steady": "other workloads are installed and do not roll out",
     "controllers/fresh": "controllers see the current state, no lagging cache",
     "rollout/template-change": "one rollout follows, to a template of the same needs",
+    "rollout/broken-template": "containers of the changed template crash before they are ready, every time",
     "storage/binds": "claims are bound and volumes attach wherever their pods go",
     "ties/sampled": "ties of over four different pods: 24 orders tried",
     "order/as-written": "the pods are scheduled in the order of the files",
@@ -42,7 +43,7 @@ def judge(system: System, only: Sequence[str] = ("*",), *, max_states: int = 60_
     ):
         if name in wanted:
             verdicts += check(question)
-    if wanted & {rollout.CONVERGES, rollout.AVAILABLE}:
+    if wanted & set(rollout.NAMES):
         verdicts += rollout.check(question, wanted)
     used = dict.fromkeys(name for verdict in verdicts for name in verdict.assumptions)
     assumptions = tuple(where if name == where.name else Assumption(name, "default", TEXTS[name]) for name in used)

@@ -1,4 +1,4 @@
-"""The model of one workload's rollout: install it, change its template, every order of what follows.
+"""The model of one workload's rollout: install it, change its template as a plan says, every order of what follows.
 
 The workload is explored by itself: other workloads' pods take room and stand still (`others/steady`). What differs
 between the kinds of workloads is a row of `KINDS`: which controllers act, what a state holds, when a rollout is done,
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from seatrial.control.controller import NEWEST_MINOR, Relation
 from seatrial.control.daemonset import GENERATION_ANNOTATION
 from seatrial.control.ownership import ready_since
 from seatrial.kube.objects import (
+    ContainerStatus,
     ControllerRevision,
     DaemonSet,
     Deployment,
@@ -62,11 +64,39 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A template that is rolled out: the one of the files, told apart by a mark ("" is the very same)."""
+
+    mark: str
+    action: str
+    works: bool = True
+    """Whether its containers stay up."""
+
+    def marked(self, template: PodTemplateSpec) -> PodTemplateSpec:
+        annotations = {key: value for key, value in template.metadata.annotations.items() if key != RESTARTED}
+        if self.mark:
+            annotations[RESTARTED] = self.mark
+        metadata = msgspec.structs.replace(template.metadata, annotations=annotations)
+        return msgspec.structs.replace(template, metadata=metadata)
+
+
+UPGRADE: Final = (Revision("new", "changes the pod template"),)
+ROLLBACK: Final = (
+    Revision("broken", "changes the pod template to one whose containers crash", works=False),
+    Revision("", "takes the change back"),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
-    """What a rollout is explored on. `named_nodes` are called by name somewhere in the system."""
+    """What a rollout is explored on: the first change follows a complete install, each further one comes at any time.
+
+    `named_nodes` are called by name somewhere in the system.
+    """
 
     workload: Workload
     nodes: tuple[Node, ...]
+    plan: tuple[Revision, ...] = UPGRADE
     others: tuple[Pod, ...] = ()
     named_nodes: frozenset[str] = frozenset()
     collapses: bool = True
@@ -78,7 +108,8 @@ class Setting:
         """What it is about: two settings with the same have the same answers."""
         nodes = b"\n".join(canonical(node) for node in self.nodes)
         named = " ".join(sorted(self.named_nodes)).encode()
-        return (canonical(self.workload), nodes, named, *sorted(canonical(pod) for pod in self.others))
+        plan = " ".join(revision.mark for revision in self.plan).encode()
+        return (canonical(self.workload), nodes, named, plan, *sorted(canonical(pod) for pod in self.others))
 
 
 class Rollout:
@@ -104,9 +135,9 @@ class Rollout:
         movers: list[Mover] = [
             *self.controls,
             Placing(pool, space, setting.others, setting.minor),
-            Running(pool, space, _healthy, setting.minor),
+            Running(pool, space, self._behaves, setting.minor),
             Ageing(pool, space, workload.spec.min_ready_seconds),
-            User(pool, space, (PlanStep("changes the pod template", self._change),), self.kind.judged),
+            User(pool, space, self._plan(), self.kind.judged),
         ]
         exchangeable = () if together else symmetry.groups(nodes, setting.others, setting.named_nodes)
         self.model = Model(
@@ -128,10 +159,11 @@ class Rollout:
         found: Workload = self.pool[number]
         return found
 
-    def rolled(self, state: State) -> bool:
-        """Whether the user's change has been made."""
+    def changes(self, state: State) -> int:
+        """How many steps of the plan have been made."""
         (number,) = state[self.space.slots[Progress]]
-        return bool(self.pool[number].made)
+        made: int = self.pool[number].made
+        return made
 
     def pods(self, state: State) -> tuple[Pod, ...]:
         return tuple(self.pool[number] for number in state[self.space.pods])
@@ -143,17 +175,18 @@ class Rollout:
         return self.kind.done(self.workload(state), objects)
 
     def census(self, state: State) -> str:
-        """`3 old pods ready, 1 new pod waiting for a node`."""
+        """`3 old pods ready, 1 new pod without a node`."""
         counts: dict[tuple[str, str], int] = {}
         for pod in self.pods(state):
-            new = pod.metadata.annotations.get(RESTARTED) == "again"
-            age = ("new " if new else "old ") if self.rolled(state) else ""
+            age = f"{pod.metadata.annotations.get(RESTARTED) or 'old'} " if self.changes(state) else ""
             if pod.metadata.deletion_timestamp is not None:
                 how = "stopping"
             elif not pod.spec.node_name:
                 how = "without a node"
+            elif ready_since(pod) is not None:
+                how = "ready"
             else:
-                how = "starting" if ready_since(pod) is None else "ready"
+                how = "crashing" if any(map(_crashed, pod.status.container_statuses)) else "starting"
             counts[age, how] = counts.get((age, how), 0) + 1
         parts = [f"{count} {age}pod{'s' * (count > 1)} {how}" for (age, how), count in counts.items()]
         return ", ".join(parts) or "there are no pods"
@@ -164,17 +197,25 @@ class Rollout:
         least = timedelta(seconds=self.setting.workload.spec.min_ready_seconds)
         return pod.metadata.deletion_timestamp is None and since is not None and since + least <= NOW
 
-    def _change(self, objects: Objects) -> Sequence[Pair] | None:
+    def _plan(self) -> tuple[PlanStep, ...]:
+        steps = []
+        for number, revision in enumerate(self.setting.plan):
+            steps.append(PlanStep(revision.action, partial(self._change, revision, number == 0)))
+        return tuple(steps)
+
+    def _change(self, revision: Revision, waits: bool, objects: Objects) -> Sequence[Pair] | None:
         (before,) = objects[type(self.setting.workload)]
         assert isinstance(before, Deployment | StatefulSet | DaemonSet)
-        if not self.kind.done(before, objects):
+        if waits and not self.kind.done(before, objects):
             return None
-        template = before.spec.template
-        annotations = {**template.metadata.annotations, RESTARTED: "again"}
-        changed = msgspec.structs.replace(
-            template, metadata=msgspec.structs.replace(template.metadata, annotations=annotations)
-        )
-        return ((before, with_template(before, changed)),)
+        return ((before, with_template(before, revision.marked(before.spec.template))),)
+
+    def _behaves(self, pod: Pod) -> tuple[Outcome, ...]:
+        if ready_since(pod) is not None:
+            return ()
+        mark = pod.metadata.annotations.get(RESTARTED, "")
+        works = next((revision.works for revision in self.setting.plan if revision.mark == mark), True)
+        return (Outcome.READY,) if works else (Outcome.CRASHED,)
 
 
 def with_template(workload: Workload, template: PodTemplateSpec) -> Workload:
@@ -187,8 +228,8 @@ def with_template(workload: Workload, template: PodTemplateSpec) -> Workload:
     return with_metadata(after, **changes)
 
 
-def _healthy(pod: Pod) -> tuple[Outcome, ...]:
-    return () if ready_since(pod) is not None else (Outcome.READY,)
+def _crashed(status: ContainerStatus) -> bool:
+    return status.state is not None and status.state.terminated is not None
 
 
 def _waits_for_none(workload: Workload) -> bool:

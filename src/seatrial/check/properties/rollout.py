@@ -1,7 +1,9 @@
-"""`rollout/converges` and `rollout/available`: install each workload, change its template, look at every order.
+"""The properties of rollouts: install each workload, change its template, look at every order.
 
-converges: every fair run ends with all pods of the newest template available.
-available: after the install, no reachable state has fewer available pods than wanted - maxUnavailable.
+`rollout/converges`: every fair run ends with all pods of the newest template available.
+`rollout/available`: after the change, no reachable state has fewer available pods than wanted - maxUnavailable.
+`rollout/rollback`: after a change to a template whose containers crash, taken back at any moment, every fair run ends
+with all pods of the first template available.
 
 Deployments, StatefulSets and DaemonSets are explored each by itself (`rollouts`).
 Fields in conflict are those whose change cures. Such a change is a proved repair only if, with it, both properties hold
@@ -21,21 +23,20 @@ import msgspec
 from seatrial.check import explore, machines, story
 from seatrial.check.model.space import State
 from seatrial.check.properties import Question, schedule
-from seatrial.check.rollouts import Rollout, Setting, Workload
+from seatrial.check.rollouts import ROLLBACK, UPGRADE, Revision, Rollout, Setting, Workload
 from seatrial.check.system import Entry, Path, Place, System
 from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
 from seatrial.kube.objects import DaemonSet, Deployment, Node, StatefulSet, to_wire
 
 CONVERGES = "rollout/converges"
 AVAILABLE = "rollout/available"
-ASSUMED = (
-    "nodes/fail=0",
-    "containers/healthy",
-    "others/steady",
-    "controllers/fresh",
-    "controllers/prompt",
-    "rollout/template-change",
-)
+ROLLS_BACK = "rollout/rollback"
+NAMES = (CONVERGES, AVAILABLE, ROLLS_BACK)
+ALWAYS = ("nodes/fail=0", "others/steady", "controllers/fresh", "controllers/prompt")
+ASSUMED = {
+    UPGRADE: (*ALWAYS, "containers/healthy", "rollout/template-change"),
+    ROLLBACK: (*ALWAYS, "containers/healthy", "rollout/broken-template"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ class Exploration:
     short: int | None
     """The first state with too few available pods."""
     rolls: int
-    """How many states lie after the user's change: a proof about none of them would be empty."""
+    """How many states lie after a change of the user's: a proof about none of them would be empty."""
     ends: int
-    """How many states have the new template everywhere."""
+    """How many states have the last template everywhere."""
 
     @property
     def holds(self) -> bool:
@@ -76,7 +77,7 @@ def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
         else:
             verdicts += [
                 Verdict(property=name, subject=str(entry.key), verdict=Answer.PROVED, message=idle, method="lookup")
-                for name in (CONVERGES, AVAILABLE)
+                for name in NAMES
                 if name in wanted
             ]
     return verdicts
@@ -99,14 +100,16 @@ def _wanted(workload: Workload, nodes: tuple[Node, ...]) -> int:
     return machines.replicas(workload)
 
 
-def setting(question: Question, workload: Workload, nodes: tuple[Node, ...]) -> Setting:
+def setting(
+    question: Question, workload: Workload, nodes: tuple[Node, ...], plan: tuple[Revision, ...] = UPGRADE
+) -> Setting:
     others, _ = machines.place(question.system, nodes, without=workload)
     text = " ".join(
         msgspec.json.encode(entry.admitted).decode() for entry in question.system.entries if entry.key.kind != "Node"
     )
     named = frozenset(node.metadata.name for node in nodes if f'"{node.metadata.name}"' in text)
     minor = int(question.system.version.split(".")[1])
-    return Setting(workload, nodes, tuple(others), named, minor=minor)
+    return Setting(workload, nodes, plan, tuple(others), named, minor=minor)
 
 
 def run(asked: Setting, max_states: int) -> Exploration:
@@ -120,10 +123,12 @@ def run(asked: Setting, max_states: int) -> Exploration:
     rolls = ends = 0
     done: dict[State, bool] = {}
     for position, state in enumerate(graph.states):
-        if rollout.rolled(state):
+        changes = rollout.changes(state)
+        if changes:
             rolls += 1
             if short is None and sum(number in up for number in state[pods]) < needed:
                 short = position
+        if changes == len(asked.plan):
             done[state] = rollout.done(state)
             ends += done[state]
     endless = explore.misses(graph, lambda state: done.get(state, False)) if graph.complete else None
@@ -131,30 +136,37 @@ def run(asked: Setting, max_states: int) -> Exploration:
 
 
 def _workload(question: Question, entry: Entry, workload: Workload, wanted: frozenset[str]) -> list[Verdict]:
-    asked = setting(question, workload, question.nodes)
+    verdicts = []
+    if wanted & {CONVERGES, AVAILABLE}:
+        found, base = _explored(question, entry, workload, UPGRADE)
+        if CONVERGES in wanted:
+            verdicts.append(_converges(question, entry, found, msgspec.structs.replace(base, property=CONVERGES)))
+        if AVAILABLE in wanted:
+            verdicts.append(_available(question, entry, found, msgspec.structs.replace(base, property=AVAILABLE)))
+    if ROLLS_BACK in wanted:
+        found, base = _explored(question, entry, workload, ROLLBACK)
+        verdicts.append(_rolls_back(question, entry, found, base))
+    return verdicts
+
+
+def _explored(
+    question: Question, entry: Entry, workload: Workload, plan: tuple[Revision, ...]
+) -> tuple[Exploration, Verdict]:
+    """The exploration, and what all verdicts on it share."""
+    asked = setting(question, workload, question.nodes, plan)
     found = run(asked, question.max_states)
     question.outcomes[asked.asked] = found.holds
-    more = [
-        *(["storage/binds"] if _claims(workload) else []),
-        *(["ties/sampled"] if found.rollout.sampled_ties else []),
-    ]
-    assumptions = (question.machines.name, *ASSUMED, *more)
-    covered = Covered(len(found.graph.edges), found.graph.transitions)
-    base = Verdict(
-        property=CONVERGES,
+    sometimes = {"storage/binds": _claims(workload), "ties/sampled": found.rollout.sampled_ties}
+    assumptions = (question.machines.name, *ASSUMED[plan], *(name for name, holds in sometimes.items() if holds))
+    return found, Verdict(
+        property=ROLLS_BACK,
         subject=str(entry.key),
         verdict=Answer.PROVED,
         message="",
         method="exploration",
-        covered=covered,
+        covered=Covered(len(found.graph.edges), found.graph.transitions),
         assumptions=assumptions,
     )
-    verdicts = []
-    if CONVERGES in wanted:
-        verdicts.append(_converges(question, entry, found, base))
-    if AVAILABLE in wanted:
-        verdicts.append(_available(question, entry, found, msgspec.structs.replace(base, property=AVAILABLE)))
-    return verdicts
 
 
 def _claims(workload: Workload) -> bool:
@@ -181,7 +193,7 @@ def _converges(question: Question, entry: Entry, found: Exploration, base: Verdi
         message = f"installing it and changing its template ends with {count} new pods available, {orders}"
         return msgspec.structs.replace(base, message=message)
     told = _tell(found, found.endless.entry, found.endless)
-    after = found.rollout.rolled(found.graph.states[found.endless.entry])
+    after = found.rollout.changes(found.graph.states[found.endless.entry])
     repairs, places = _repairs(question, entry, workload)
     reason = told.reason
     if isinstance(workload, Deployment) and workload.spec.paused:
@@ -226,16 +238,45 @@ def _available(question: Question, entry: Entry, found: Exploration, base: Verdi
     return msgspec.structs.replace(base, message=message)
 
 
+def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    workload = found.rollout.setting.workload
+    if not found.graph.complete:
+        return _unknown(found, base)
+    if found.endless is None:
+        count = _wanted(workload, question.nodes)
+        message = f"a change that crashes, taken back at any moment, leaves {count} pods of the template before"
+        return msgspec.structs.replace(base, message=message)
+    if not found.rollout.changes(found.graph.states[found.endless.entry]):
+        message = "the install never ends, so there is nothing to roll back (see rollout/converges)"
+        return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
+    told = _tell(found, found.endless.entry, found.endless)
+    repairs, places = _repairs(question, entry, workload, ROLLBACK)
+    return msgspec.structs.replace(
+        base,
+        verdict=Answer.REFUTED,
+        message=f"a rollout that crashes cannot be taken back without deleting pods by hand: {told.reason}",
+        places=places or (entry.place("spec"),),
+        trace=told.steps,
+        loop=told.loop,
+        repairs=repairs,
+    )
+
+
 def _unknown(found: Exploration, base: Verdict) -> Verdict:
     message = f"the budget of {len(found.graph.edges)} states ran out; nothing was found in them"
     return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
 
 
-def _repairs(question: Question, entry: Entry, workload: Workload) -> tuple[tuple[Repair, ...], tuple[Place, ...]]:
+def _repairs(
+    question: Question, entry: Entry, workload: Workload, plan: tuple[Revision, ...] = UPGRADE
+) -> tuple[tuple[Repair, ...], tuple[Place, ...]]:
     repairs: list[Repair] = []
     places: dict[str, Place] = {}
     for candidate in _candidates(workload):
-        failing = _failing(_repaired(question, entry, candidate))
+        repaired = _repaired(question, entry, candidate)
+        if plan is not UPGRADE and not _ends(repaired, candidate.workload, plan):
+            continue
+        failing = _failing(repaired)
         if failing and (str(entry.key) in failing or not failing <= _failing(question)):
             continue
         edits = []
@@ -249,6 +290,11 @@ def _repairs(question: Question, entry: Entry, workload: Workload) -> tuple[tupl
             places.setdefault(place.path, place)
         repairs.append(Repair(tuple(edits), Answer.REFUTED if failing else Answer.PROVED))
     return tuple(repairs), tuple(places.values())
+
+
+def _ends(question: Question, workload: Workload, plan: tuple[Revision, ...]) -> bool:
+    found = run(setting(question, workload, question.nodes, plan), question.max_states)
+    return found.graph.complete and found.endless is None
 
 
 def _repaired(question: Question, entry: Entry, candidate: Candidate) -> Question:
@@ -291,6 +337,10 @@ def _candidates(workload: Workload) -> Iterator[Candidate]:
         return
     if isinstance(workload, Deployment):
         yield from _other_strategies(workload)
+    if isinstance(workload, StatefulSet) and workload.spec.pod_management_policy != "Parallel":
+        spec = msgspec.structs.replace(workload.spec, pod_management_policy="Parallel")
+        at: Path = ("spec", "podManagementPolicy")
+        yield Candidate(((at, "Parallel"),), msgspec.structs.replace(workload, spec=spec))
     pod = workload.spec.template.spec
     anti = pod.affinity.pod_anti_affinity if pod.affinity else None
     if anti is not None and anti.required_during_scheduling_ignored_during_execution:
