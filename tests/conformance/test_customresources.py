@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from seatrial.cluster.virtual import VirtualCluster
+from tests.conformance.customresources import conversation
 from tests.conformance.customresources.judging import judge
 from tests.conformance.customresources.recording import load
 
@@ -23,3 +25,12 @@ def test_recorded_cases(part: int) -> None:
         accepted += sum(not each["faults"] for each in answer["objects"] or ())
     assert accepted > 30
     assert refused > 10
+
+
+def test_the_api_answers_as_kube_apiserver() -> None:
+    """Every status, body, table and warning of a long conversation, definitions and objects, good and bad."""
+    theirs = conversation.recorded()
+    ours = list(conversation.converse(conversation.of_seatrial(VirtualCluster())))
+    assert len(theirs) == len(ours) > 150
+    for one, other in zip(theirs, ours, strict=True):
+        assert other == one, one["step"]

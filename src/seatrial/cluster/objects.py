@@ -38,6 +38,7 @@ from seatrial.kube.objects import (
     KINDS,
     CertificateSigningRequest,
     ConfigMap,
+    CustomResourceDefinition,
     Event,
     JsonObject,
     Key,
@@ -81,6 +82,7 @@ class Objects:
                 found = _typed({"apiVersion": api_version, "kind": kind, **stored.raw})
                 if found is not None:
                     self.index.put(found)
+        self._follow_definitions()
         api.subscribe(self._on_change)
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
@@ -102,7 +104,12 @@ class Objects:
         raw = after or before
         assert raw is not None, "a change has a side"
         meta = raw["metadata"]
-        change = Change(self.index.at(Key(raw["kind"], meta.get("namespace", ""), meta["name"])), _typed(after))
+        key = Key(raw["kind"], meta.get("namespace", ""), meta["name"])
+        if (raw["apiVersion"], raw["kind"]) not in KINDS and (custom := self.api.custom.view(raw)) is not None:
+            key = custom.key
+        change = Change(self.index.at(key), None if after is None else self.typed(after))
+        if raw["kind"] == CustomResourceDefinition.kind:
+            self._follow_definitions()
         gone, there = change.before, change.after
         if gone is not None and there is None:
             self.index.remove(gone.key)
@@ -111,6 +118,18 @@ class Objects:
         if gone is not None or there is not None:
             for listener in (*self._listeners, *self._hosted(change)):
                 listener(change)
+
+    def typed(self, raw: JsonObject) -> Object | None:
+        """The typed view of an object; None for one that does not fit it, or is of a kind without."""
+        return _typed(raw) or self.api.custom.view(raw)
+
+    def _follow_definitions(self) -> None:
+        """Objects of custom kinds that were stored before their kind was served, by this process or to it."""
+        for key in {storage_key(served.resource) for served in self.api.custom.all()}:
+            for stored in self.api.store.all(key).values():
+                found = self.typed(stored.raw)
+                if found is not None and self.index.at(found.key) is None:
+                    self.index.put(found)
 
     def _hosted(self, change: Change) -> Iterator[Callable[[Change], None]]:
         sides = [side for side in (change.before, change.after) if side is not None]
@@ -159,7 +178,7 @@ class Component:
             raise RefusedError(str(error)) from error
         finally:
             self._objects.own_write = False
-        return None if raw is None else _typed(raw)
+        return None if raw is None else self._objects.typed(raw)
 
     def token(self, pod: Pod, audience: str, lifetime_s: int) -> Token:
         meta = pod.metadata
@@ -176,7 +195,7 @@ class Component:
     def _execute(self, write: Write) -> JsonObject | None:
         match write:
             case Create(object=made):
-                resource = self._api.kind(made.api_version, made.kind)
+                resource = self._api.kind(*made.identity)
                 created = self._api.create(resource, made.metadata.namespace, to_wire(made), Options(trusted=True))
                 self._created = created["metadata"]["name"]
                 return created
@@ -193,7 +212,7 @@ class Component:
                 status = msgspec.structs.replace(request.status, certificate=base64.b64encode(signed.encode()).decode())
                 return self._patch(request, msgspec.structs.replace(request, status=status), "status")
             case Delete(object=gone, grace_period_s=grace_s, propagation=propagation):
-                resource = self._api.kind(gone.api_version, gone.kind)
+                resource = self._api.kind(*gone.identity)
                 options = DeleteOptions(
                     grace_period_s=grace_s, uid=gone.metadata.uid or None, propagation=propagation.value
                 )
@@ -218,7 +237,7 @@ class Component:
         seen = (meta.uid, meta.resource_version)
         version = (self._own_writes or {}).get(seen, meta.resource_version)
         patch["metadata"] = {**patch.get("metadata", {}), "uid": meta.uid, "resourceVersion": version}
-        resource = self._api.kind(before.api_version, before.kind)
+        resource = self._api.kind(*before.identity)
         written = self._api.patch(
             resource, meta.namespace, meta.name, patch, options=Options(trusted=True), subresource=subresource
         )
@@ -255,8 +274,8 @@ class Component:
         raw = {
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": {
-                "apiVersion": event.about.api_version,
-                "kind": event.about.kind,
+                "apiVersion": event.about.identity[0],
+                "kind": event.about.identity[1],
                 "namespace": about.namespace,
                 "name": about.name,
                 "uid": about.uid,

@@ -82,8 +82,9 @@ class VirtualCluster:
                 if error.reason != "AlreadyExists":
                     raise
                 self.api.patch(resource, namespace, raw["metadata"]["name"], raw)
-            if resource.kind == "Namespace":
-                self.advance(timedelta())  # its default account is there before the pods that need it
+            if resource.kind in ("Namespace", "CustomResourceDefinition"):
+                # The namespace's default account is there before the pods that need it, the kind before its objects.
+                self.advance(timedelta())
         self.advance(timedelta())
 
     def list(self, api_version: str, kind: str, namespace: str = "") -> list[JsonObject]:

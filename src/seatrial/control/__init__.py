@@ -9,6 +9,7 @@ from seatrial.control import (
     certificates,
     clusterrole,
     cronjob,
+    customresources,
     daemonset,
     deployment,
     disruption,
@@ -57,6 +58,7 @@ CONTROLLERS: Final[tuple[Controller, ...]] = (
     tainteviction.CONTROLLER,
     *volumes.CONTROLLERS,
     namespace.CONTROLLER,
+    *customresources.CONTROLLERS,
     *garbage.CONTROLLERS,
 )
 """The controllers of the controller manager; the scheduler has its own (`scheduler.CONTROLLER`)."""

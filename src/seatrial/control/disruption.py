@@ -15,11 +15,14 @@ from typing import Final
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.kinds import served
 from seatrial.control.ownership import is_ready
 from seatrial.control.rollout import scaled
 from seatrial.control.writes import RecordEvent, UpdateStatus, Write
 from seatrial.kube import selectors
 from seatrial.kube.objects import (
+    CustomResource,
+    CustomResourceDefinition,
     Deployment,
     LabelSelector,
     Object,
@@ -43,7 +46,7 @@ MAX_DISRUPTED: Final = 2000
 DISRUPTION_TARGET: Final = "DisruptionTarget"
 _ALLOWED: Final = "DisruptionAllowed"
 
-Scaled = Deployment | ReplicaSet | ReplicationController | StatefulSet
+Scaled = Deployment | ReplicaSet | ReplicationController | StatefulSet | CustomResource
 
 
 class _CountError(Exception):
@@ -195,8 +198,8 @@ def _expected(budget: PodDisruptionBudget, pods: Sequence[Pod], seen: Seen) -> t
 
 
 def _scale(pods: Sequence[Pod], seen: Seen) -> tuple[int, list[str]]:
-    owners = (seen.all(Deployment), seen.all(ReplicaSet), seen.all(ReplicationController), seen.all(StatefulSet))
-    known: dict[str, Scaled] = {each.metadata.uid: each for kind in owners for each in kind}
+    kinds: tuple[type[Scaled], ...] = (Deployment, ReplicaSet, ReplicationController, StatefulSet, CustomResource)
+    known: dict[str, Scaled] = {each.metadata.uid: each for kind in kinds for each in seen.all(kind)}
     counted: dict[str, int] = {}
     unmanaged: list[str] = []
     for pod in pods:
@@ -206,15 +209,30 @@ def _scale(pods: Sequence[Pod], seen: Seen) -> tuple[int, list[str]]:
             continue
         found = known.get(owner.uid)
         if found is None:
-            raise _CountError(_without_scale(owner, pod))
+            raise _CountError(_without_scale(owner, pod, seen))
         above = found.metadata.controller
         if isinstance(found, ReplicaSet) and above is not None and isinstance(known.get(above.uid), Deployment):
             found = known[above.uid]
-        counted[found.metadata.uid] = 1 if found.spec.replicas is None else found.spec.replicas
+        counted[found.metadata.uid] = _size(found, owner, pod, seen)
     return sum(counted.values()), unmanaged
 
 
-def _without_scale(owner: OwnerReference, pod: Pod) -> str:
+def _size(found: Scaled, owner: OwnerReference, pod: Pod, seen: Seen) -> int:
+    """How many pods an owner asks for. Raises `_CountError`."""
+    if not isinstance(found, CustomResource):
+        return 1 if found.spec.replicas is None else found.spec.replicas
+    if found.scale is None:
+        raise _CountError(_without_scale(owner, pod, seen))
+    if found.scale.replicas is None:
+        path = "." + ".".join(found.scale.path)
+        raise _CountError(f'Internal error occurred: the spec replicas field "{path}" does not exist')
+    return found.scale.replicas
+
+
+def _without_scale(owner: OwnerReference, pod: Pod, seen: Seen) -> str:
+    resource = served(seen.all(CustomResourceDefinition)).get((owner.api_version, owner.kind))
+    if resource is not None:
+        return f"{resource} does not implement the scale subresource"
     group = owner.api_version.rpartition("/")[0]
     if (group, owner.kind) in {("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("", "ReplicationController")}:
         return f'found no controllers for pod "{pod.metadata.name}"'
@@ -320,6 +338,8 @@ def _scale_view(obj: Object) -> Object:
         owner_references=obj.metadata.owner_references,
     )
     match obj:
+        case CustomResource():
+            return replace(obj, metadata=meta)
         case Deployment():
             return Deployment(metadata=meta, spec=DeploymentSpec(replicas=obj.spec.replicas))
         case ReplicaSet():
@@ -341,6 +361,8 @@ CONTROLLER: Final = Controller(
         Read(ReplicaSet, Relation.NEIGHBOUR, view=_scale_view),
         Read(ReplicationController, Relation.NEIGHBOUR, view=_scale_view),
         Read(StatefulSet, Relation.NEIGHBOUR, view=_scale_view),
+        Read(CustomResource, Relation.NEIGHBOUR, view=_scale_view),
+        Read(CustomResourceDefinition, Relation.ALL, wakes=False),
     ),
     reconcile=reconcile,
 )

@@ -1,49 +1,52 @@
 """The garbage collector: what becomes of an object when its owners go, and of an owner that waits for its dependents.
 
 There is one controller for each kind, and each decides about one object from its owners and its dependents, all known
-by uid. A reference that is right in its uid and wrong in the rest refers to nothing. Kinds without a typed view cannot
-be seen from here: an object with an owner of such a kind stays. Deleting with propagation Orphan or Foreground puts a
-finalizer on the owner (the server does that); it is taken off here.
+by uid. A reference that is right in its uid and wrong in the rest refers to nothing. An object with an owner whose kind
+is not served stays, as the owner cannot be looked up. Deleting with propagation Orphan or Foreground puts a finalizer
+on the owner (the server does that); it is taken off here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.kinds import OBJECTS, scopes
 from seatrial.control.writes import Delete, Propagation, RecordEvent, Update, Write
-from seatrial.kube import schemas
-from seatrial.kube.objects import KINDS, Event, Object, ObjectMeta, OwnerReference
+from seatrial.kube.objects import CustomResource, CustomResourceDefinition, Object, ObjectMeta, OwnerReference
+from seatrial.kube.objects.custom import CustomResourceDefinitionCondition
 
 T = TypeVar("T", bound=Object)
 
 ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
-_COLLECTED: Final = tuple(kind for kind in KINDS.values() if kind is not Event)
 
 
 def reconcile(seen: Seen) -> Decision:
     subject = seen.subject
     meta = subject.metadata
-    related = [obj for kind in _COLLECTED for obj in seen.all(kind)]
+    related = [obj for kind in OBJECTS for obj in seen.all(kind)]
     told = _misplaced(subject, related)
     said: list[Write] = [told] if told is not None and seen.memory != told.message else []
     memory = None if told is None else told.message
     dependents = [obj for obj in related if any(ref.uid == meta.uid for ref in obj.metadata.owner_references)]
     if meta.deletion_timestamp is not None:
         return Decision((*said, *_let_go(subject, dependents)), memory=memory)
-    return Decision((*said, *_collect(subject, related, dependents)), memory=memory)
+    known = scopes(seen.all(CustomResourceDefinition))
+    return Decision((*said, *_collect(subject, related, dependents, known)), memory=memory)
 
 
-def _collect(subject: Object, related: list[Object], dependents: list[Object]) -> list[Write]:
+def _collect(
+    subject: Object, related: list[Object], dependents: list[Object], scopes: Mapping[tuple[str, str], bool]
+) -> list[Write]:
     """What becomes of an object with owners: it goes when none of them is left that stays."""
     meta = subject.metadata
     solid, waiting = [], False
     for ref in meta.owner_references:
-        known = _is_known(ref, subject)
-        if not known:
+        if not _is_known(ref, subject, scopes):
             return []
         owner = next((obj for obj in related if _is_meant(ref, obj, subject)), None)
         if owner is None:
@@ -78,19 +81,21 @@ def _is_going(obj: Object) -> bool:
     return obj.metadata.deletion_timestamp is not None
 
 
-def _is_known(ref: OwnerReference, subject: Object) -> bool:
+def _is_known(ref: OwnerReference, subject: Object, scopes: Mapping[tuple[str, str], bool]) -> bool:
     """Whether it can be told if the owner is there. A namespaced one of an object of the whole cluster never can."""
-    if (ref.api_version, ref.kind) not in KINDS:
-        return False
-    return bool(subject.metadata.namespace) or not schemas.scopes()[ref.api_version, ref.kind]
+    namespaced = scopes.get((ref.api_version, ref.kind))
+    return namespaced is not None and (bool(subject.metadata.namespace) or not namespaced)
 
 
 def _is_meant(ref: OwnerReference, obj: Object, subject: Object) -> bool:
     """An owner is looked up by its kind and name, beside its dependent if it is namespaced, and has to have the uid."""
-    meta = obj.metadata
+    meta, (api_version, kind) = obj.metadata, obj.identity
+    same_group = ref.api_version.rpartition("/")[0] == api_version.rpartition("/")[0]
     return (
-        (ref.uid, ref.name, ref.kind, ref.api_version) == (meta.uid, meta.name, obj.kind, obj.api_version)
-    ) and meta.namespace in ("", subject.metadata.namespace)
+        same_group
+        and (ref.uid, ref.name, ref.kind) == (meta.uid, meta.name, kind)
+        and meta.namespace in ("", subject.metadata.namespace)
+    )
 
 
 def _misplaced(subject: Object, related: list[Object]) -> RecordEvent | None:
@@ -136,26 +141,40 @@ def _without_finalizer(obj: T, finalizer: str) -> T:
 def ownership_only(obj: Object) -> Object:
     """What garbage collection looks at: who an object is, whose it is, and whether it is going."""
     meta = obj.metadata
-    return type(obj)(
-        metadata=ObjectMeta(
-            name=meta.name,
-            namespace=meta.namespace,
-            uid=meta.uid,
-            owner_references=meta.owner_references,
-            finalizers=meta.finalizers,
-            deletion_timestamp=meta.deletion_timestamp,
-        )
+    kept = ObjectMeta(
+        name=meta.name,
+        namespace=meta.namespace,
+        uid=meta.uid,
+        owner_references=meta.owner_references,
+        finalizers=meta.finalizers,
+        deletion_timestamp=meta.deletion_timestamp,
     )
+    return replace(obj, metadata=kept, scale=None) if isinstance(obj, CustomResource) else type(obj)(metadata=kept)
+
+
+def _definition(obj: Object) -> Object:
+    """A definition as one that may own, be owned, and serves a kind."""
+    assert isinstance(obj, CustomResourceDefinition)
+    viewed = ownership_only(obj)
+    assert isinstance(viewed, CustomResourceDefinition)
+    return replace(viewed, spec=obj.spec, status=replace(obj.status, conditions=_established(obj)))
+
+
+def _established(obj: CustomResourceDefinition) -> tuple[CustomResourceDefinitionCondition, ...]:
+    return tuple(each for each in obj.status.conditions if each.type == "Established")
 
 
 def _is_owned_or_going(subject: Object) -> bool:
     return bool(subject.metadata.owner_references) or subject.metadata.deletion_timestamp is not None
 
 
-_READS: Final = tuple(
-    Read(kind, relation, view=ownership_only)
-    for kind in _COLLECTED
-    for relation in (Relation.OWNER, Relation.DEPENDENT)
+_READS: Final = (
+    Read(CustomResourceDefinition, Relation.ALL, view=_definition, wakes=False),
+    *(
+        Read(kind, relation, view=ownership_only)
+        for kind in OBJECTS
+        for relation in (Relation.OWNER, Relation.DEPENDENT)
+    ),
 )
 
 CONTROLLERS: Final = tuple(
@@ -168,5 +187,5 @@ CONTROLLERS: Final = tuple(
         concerned=_is_owned_or_going,
         view=ownership_only,
     )
-    for kind in _COLLECTED
+    for kind in OBJECTS
 )

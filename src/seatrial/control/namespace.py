@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.garbage import ownership_only
+from seatrial.control.kinds import resource_of
 from seatrial.control.writes import Delete, Update, UpdateStatus, Write
-from seatrial.kube import schemas
-from seatrial.kube.objects import KINDS, Namespace, Node, Object, Pod
+from seatrial.kube.objects import KINDS, CustomResource, Namespace, Node, Object, Pod
 from seatrial.kube.objects.config import NamespaceCondition
 
 FINALIZER: Final = "kubernetes"
@@ -35,7 +35,10 @@ _WELL: Final = {
     "NamespaceFinalizersRemaining": ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 }
 """The conditions of a namespace that is being deleted, when there is nothing to report."""
-_CONTENTS: Final = tuple(kind for kind in KINDS.values() if kind not in {Namespace, Node})
+_CONTENTS: Final[tuple[type[Object], ...]] = (
+    *(kind for kind in KINDS.values() if kind not in {Namespace, Node}),
+    CustomResource,
+)
 
 
 def reconcile(seen: Seen) -> Decision:
@@ -95,7 +98,9 @@ def _conditions(remaining: list[Object], subject: Namespace, seen: Seen) -> tupl
 
 
 def _resource(obj: Object) -> str:
-    return f"{schemas.plurals()[obj.api_version, obj.kind]}.{obj.api_version.rpartition('/')[0]}"
+    """As upstream prints it: core kinds have an empty group."""
+    name = resource_of(obj)
+    return name if "." in name else f"{name}."
 
 
 CONTROLLER = Controller(

@@ -16,13 +16,11 @@ from msgspec.structs import replace
 from seatrial.control import qos
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.garbage import ownership_only
+from seatrial.control.kinds import OBJECTS, resource_of
 from seatrial.control.scheduler.demand import demand
 from seatrial.control.writes import UpdateStatus
-from seatrial.kube import schemas
 from seatrial.kube.objects import (
-    KINDS,
     Container,
-    Event,
     Object,
     PersistentVolumeClaim,
     Pod,
@@ -58,7 +56,7 @@ class Charged:
 
 def usage(obj: Object, now: datetime) -> dict[str, Quantity]:
     """All that `obj` uses, by the names quotas have for it."""
-    resource = _resource(obj)
+    resource = resource_of(obj)
     used = {f"count/{resource}": ONE}
     match obj:
         case Pod():
@@ -108,7 +106,7 @@ def reconcile(seen: Seen) -> Decision:
     quota = seen.subject
     assert isinstance(quota, ResourceQuota)
     used = dict.fromkeys(quota.spec.hard, ZERO)
-    for kind in _COUNTED:
+    for kind in OBJECTS:
         for obj in seen.all(kind):
             if _in_scope(quota, obj):
                 for name, size in usage(obj, seen.now).items():
@@ -201,7 +199,7 @@ def _claim_usage(claim: PersistentVolumeClaim) -> dict[str, Quantity]:
 
 def _is_measured(obj: Object, name: str) -> bool:
     """Whether a quota's `name` is about objects of this kind."""
-    if name == f"count/{_resource(obj)}":
+    if name == f"count/{resource_of(obj)}":
         return True
     match obj:
         case Pod():
@@ -216,7 +214,7 @@ def _is_measured(obj: Object, name: str) -> bool:
             return name in {"services", "services.nodeports", "services.loadbalancers"}
         case PersistentVolumeClaim():
             return name.rpartition(_OF_A_CLASS)[2] in {"persistentvolumeclaims", "requests.storage"}
-    return obj.kind in _ALIASES and name == _resource(obj)
+    return obj.kind in _ALIASES and name == resource_of(obj)
 
 
 def _check_set(quota: ResourceQuota, pod: Pod, names: Iterable[str]) -> None:
@@ -289,21 +287,12 @@ def _listed(sizes: Amounts, names: Iterable[str]) -> str:
     return ",".join(f"{name}={sizes[name]}" for name in names)
 
 
-def _resource(obj: Object) -> str:
-    """As quotas name the kind: `deployments.apps`, `pods`."""
-    plural, group = schemas.plurals()[obj.api_version, obj.kind], obj.api_version.rpartition("/")[0]
-    return f"{plural}.{group}" if group else plural
-
-
-_COUNTED: Final = tuple(kind for kind in KINDS.values() if kind is not Event)
 _MEASURED: Final = (Pod, Service, PersistentVolumeClaim)
 
 CONTROLLER: Final = Controller(
     name="resourcequota-controller",
     actor="ResourceQuota controller",
     subject=ResourceQuota,
-    reads=tuple(
-        Read(kind, Relation.NEIGHBOUR, view=None if kind in _MEASURED else ownership_only) for kind in _COUNTED
-    ),
+    reads=tuple(Read(kind, Relation.NEIGHBOUR, view=None if kind in _MEASURED else ownership_only) for kind in OBJECTS),
     reconcile=reconcile,
 )

@@ -20,6 +20,7 @@ from seatrial.kube.objects import (
     DaemonSet,
     Deployment,
     Job,
+    Key,
     LabelSelector,
     Object,
     PersistentVolume,
@@ -129,7 +130,7 @@ def gather(
 ) -> Seen:
     """What `controller` sees of `subject`: for each kind the union of its reads, the first matching read's view."""
     whole: dict[type[Object], tuple[Object, ...]] = {}
-    some: dict[type[Object], dict[tuple[str, str], Object]] = {}
+    some: dict[type[Object], dict[Key, Object]] = {}
     for read in controller.reads:
         if read.kind in whole:
             continue
@@ -138,7 +139,7 @@ def gather(
             continue
         of_kind = some.setdefault(read.kind, {})
         for obj in source.candidates(read, subject):
-            place = (obj.metadata.namespace, obj.metadata.name)
+            place = obj.key
             if place not in of_kind and related(read, subject, obj):
                 of_kind[place] = obj if read.view is None else read.view(obj)
     objects = {kind: tuple(found[place] for place in sorted(found)) for kind, found in some.items()}
@@ -155,7 +156,7 @@ class _Given:
         return self.objects.get(read.kind, ())
 
     def everything(self, read: Read) -> tuple[Object, ...]:
-        found = {(obj.metadata.namespace, obj.metadata.name): obj for obj in self.objects.get(read.kind, ())}
+        found = {obj.key: obj for obj in self.objects.get(read.kind, ())}
         return tuple(found[place] if read.view is None else read.view(found[place]) for place in sorted(found))
 
 

@@ -337,6 +337,14 @@ def _served_versions(raw: JsonObject, now: datetime) -> str:
     return ",".join(sorted(f"{v['name']}{'(storage)' * bool(v.get('storage'))}" for v in versions if v.get("served")))
 
 
+def _short_names(raw: JsonObject, now: datetime) -> str:
+    return ",".join(_at("spec.names.shortNames", ())(raw, now))
+
+
+def _established(raw: JsonObject, now: datetime) -> bool:
+    return _condition(raw, "Established") == "True"
+
+
 def _event_seen(raw: JsonObject, now: datetime) -> str:
     series = raw.get("series") or {}
     last = series.get("lastObservedTime") or raw.get("lastTimestamp") or raw.get("eventTime")
@@ -571,13 +579,13 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "CustomResourceDefinition": (
         _NAME,
-        Column("Scope", _at("spec.scope", "")),
-        Column("Versions", _served_versions),
+        Column("Scope", _at("spec.scope", ""), description="Cluster/Namespaced"),
+        Column("Versions", _served_versions, description="Served versions"),
         Column("Created At", _at("metadata.creationTimestamp", ""), "date"),
-        Column("Group", _at("spec.group", ""), priority=1),
-        Column("Kind", _at("spec.names.kind", ""), priority=1),
-        Column("ShortNames", lambda raw, now: ",".join(_at("spec.names.shortNames", ())(raw, now)), priority=1),
-        Column("Established", lambda raw, now: _condition(raw, "Established") == "True", "boolean", 1),
+        Column("Group", _at("spec.group", ""), priority=1, description="API group"),
+        Column("Kind", _at("spec.names.kind", ""), priority=1, description="CustomResource kind"),
+        Column("ShortNames", _short_names, priority=1, description="Short names"),
+        Column("Established", _established, "boolean", 1, description="Established status"),
     ),
     "Lease": (_NAME, Column("Holder", _at("spec.holderIdentity", "")), _AGE),
     "HorizontalPodAutoscaler": (

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from seatrial.control import access, admission
 from seatrial.kube import patches, schemas
+from seatrial.kube.customresources import rules, shape
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.server import (
@@ -29,6 +30,7 @@ from seatrial.server import (
     autoscaling_v1,
     batch_validation,
     certificates,
+    customresources,
     errors,
     immutable,
     measured,
@@ -43,6 +45,7 @@ from seatrial.server import (
 )
 from seatrial.server.authorisation import StoredPolicy
 from seatrial.server.authority import Authority
+from seatrial.server.customresources import CustomResources
 from seatrial.server.errors import Cause
 from seatrial.server.measured import Measurements
 from seatrial.server.requests import (
@@ -102,10 +105,13 @@ class Api:
         self.authority = authority or Authority()
         self.policy: access.Policy = StoredPolicy(store)
         self.disabled_plugins = frozenset(disabled_plugins)
-        self.resources: Resources = load(version)
         self._measurements = measurements
-        if measurements is not None:
-            self.resources = Resources((*self.resources, *measured.RESOURCES))
+        self._builtin = (*load(version), *(measured.RESOURCES if measurements is not None else ()))
+        self.custom: CustomResources
+        """What the stored CustomResourceDefinitions serve; `resources` is all that is served."""
+        self.resources: Resources
+        self._serve_definitions()
+        store.subscribe(self._on_change)
         self.logs = logs
         self.on_request: Callable[[str, Resource, str, str], None] = lambda *_: None
         """Called first with verb, resource, namespace and name; may refuse the request by raising `StatusError`."""
@@ -130,6 +136,14 @@ class Api:
                 self.create(classes, "", each)
         roles.bootstrap(self)
 
+    def _on_change(self, change: Change) -> None:
+        if change.resource == customresources.KEY:
+            self._serve_definitions()
+
+    def _serve_definitions(self) -> None:
+        self.custom = CustomResources(stored.raw for stored in self.store.all(customresources.KEY).values())
+        self.resources = Resources((*self._builtin, *self.custom.resources))
+
     def kind(self, api_version: str, kind: str) -> Resource:
         """The resource of a kind. Raises `StatusError` (404) for one that is not served."""
         found = self.resources.kind(api_version, kind)
@@ -153,11 +167,11 @@ class Api:
 
     def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         self.on_request("get", resource, namespace, name)
-        return self._served(resource, self._existing(resource, namespace, name))
+        return self.served(resource, self._existing(resource, namespace, name))
 
     def list(self, resource: Resource, which: Filter = EVERYTHING, *, limit: int = 0, continue_token: str = "") -> Page:
         self.on_request("list", resource, which.namespace, "")
-        selects = which.predicate()
+        selects = self.predicate(resource, which)
         if self._measurements is not None and resource.group == measured.GROUP:
             found = sorted(measured.all_of(resource, self._measurements).items())
             return Page([raw for _, raw in found if selects(raw)], self.store.revision)
@@ -187,8 +201,15 @@ class Api:
                 last = items[-1]["metadata"]
                 token = encode_continue(revision, (last.get("namespace", ""), last["name"]))
                 return Page(items, revision, token, remaining)
-            items.append(self._served(resource, raw))
+            items.append(self.served(resource, raw))
         return Page(items, revision)
+
+    def predicate(self, resource: Resource, which: Filter) -> Callable[[JsonObject], bool]:
+        """Which stored objects of a resource are meant. Raises `StatusError` (400)."""
+        custom = self.custom.of(resource)
+        if custom is not None:
+            custom.check_fields(which)
+        return which.predicate()
 
     # Writing
 
@@ -214,8 +235,14 @@ class Api:
         if strategies.has_generation(resource):
             metadata["generation"] = 1
         raw = {**raw, "metadata": metadata}
-        if "status" in resource.subresources and resource.kind not in _STATUS_ON_CREATE:
+        if "status" in resource.subresources and resource.native not in _STATUS_ON_CREATE:
             raw["status"] = {}
+            if resource.custom:
+                del raw["status"]
+        custom = self.custom.of(resource)
+        if custom is not None and custom.definition.is_terminating:
+            why = "create not allowed while custom resource definition is terminating"
+            raise errors.forbidden(resource.plural, resource.group, metadata.get("name", ""), why)
         names.check(resource, metadata)
         if resource.namespaced:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
@@ -256,6 +283,9 @@ class Api:
         sent = raw["metadata"].get("name", name)
         if sent != name:
             raise errors.bad_request(f"the name of the object ({sent}) does not match the name on the URL ({name})")
+        conditional = resource.custom or customresources.is_definition(resource)
+        if conditional and not raw["metadata"].get("resourceVersion"):
+            raise errors.invalid(resource.plural, resource.group, name, customresources.without_version())
         self._check_unchanged(resource, before, raw["metadata"])
         after = self._merged(resource, before, raw, subresource)
         if certificates.is_request(resource):
@@ -266,9 +296,7 @@ class Api:
             after = {**before, "spec": raw.get("spec", {})}
             if before["metadata"].get("deletionTimestamp") and not after["spec"].get("finalizers"):
                 return self._remove(resource, after, dry_run=options.dry_run)
-        if subresource in immutable.POD_PARTS:
-            options = replace(options, pod_part=subresource)
-        return self._replace(resource, before, after, options)
+        return self._replace(resource, before, after, replace(options, subresource=subresource))
 
     def patch(
         self,
@@ -285,7 +313,7 @@ class Api:
         options = options or Options()
         self.on_request("patch", resource, namespace, name)
         before = self._existing(resource, namespace, name)
-        base = self.scale(resource, namespace, name) if subresource == "scale" else self._served(resource, before)
+        base = self.scale(resource, namespace, name) if subresource == "scale" else self.served(resource, before)
         try:
             if content_type == JSON_PATCH:
                 after = patches.json_patch(base, patch)  # type: ignore[arg-type]  # checked by json_patch
@@ -295,6 +323,11 @@ class Api:
                 after = patches.merge_patch(base, patch)
             elif content_type == STRATEGIC_PATCH:
                 node = schemas.load(self.version).kind(group_version(resource), resource.kind)
+                if resource.custom:
+                    raise errors.unsupported_media_type(
+                        "the body of the request was in an unknown format - accepted media types include: "
+                        f"{', '.join((*customresources.PATCHES, APPLY_PATCH))}"
+                    )
                 if node is None:
                     raise errors.unsupported_media_type(
                         f"strategic merge patch is not supported for {resource.kind}, which has no schema here: "
@@ -315,7 +348,7 @@ class Api:
             raise errors.bad_request(str(error)) from error
         if not isinstance(after, dict) or not isinstance(after.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
-        return self._update(resource, namespace, name, after, options, subresource)
+        return self._update(resource, namespace, name, after, replace(options, patched=after), subresource)
 
     def bind(self, pod_namespace: str, pod_name: str, node_name: str, *, dry_run: bool = False) -> JsonObject:
         """Assign a pod to a node: the `binding` subresource."""
@@ -359,30 +392,35 @@ class Api:
             if wanted is not None and wanted != current:
                 why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {current}"
                 raise errors.conflict(resource.plural, resource.group, name, why)
-        if resource.kind == "Namespace" and name in SYSTEM_NAMESPACES[:3]:
+        if resource.native == "Namespace" and name in SYSTEM_NAMESPACES[:3]:
             raise errors.forbidden(resource.plural, "", name, "this namespace may not be deleted")
-        if resource.kind == "PriorityClass" and name in priorities.SYSTEM_NAMES:
+        if resource.native == "PriorityClass" and name in priorities.SYSTEM_NAMES:
             why = "this is a system priority class and cannot be deleted"
             raise errors.forbidden(resource.plural, resource.group, name, why)
         grace_s = strategies.grace_s(resource, before, options)
         finalizers = list(metadata.get("finalizers") or ())
         policies = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
         propagation = options.propagation
-        if not propagation and resource.kind in _ORPHANING and not set(finalizers) & set(policies.values()):
+        if not propagation and resource.native in _ORPHANING and not set(finalizers) & set(policies.values()):
             propagation = "Orphan"
         for policy, finalizer in policies.items():
             if propagation:
                 finalizers = [item for item in finalizers if item != finalizer]
             if propagation == policy:
                 finalizers.append(finalizer)
-        waits = bool(finalizers) or (resource.kind == "Namespace" and before.get("spec", {}).get("finalizers"))
+        if customresources.is_definition(resource) and not metadata.get("deletionTimestamp"):
+            marked = customresources.marked_for_deletion(
+                {**before, "metadata": {**metadata, "finalizers": finalizers}}, wire_time(self.now())
+            )
+            return self._put(resource, marked, Options(dry_run=options.dry_run))
+        waits = bool(finalizers) or (resource.native == "Namespace" and before.get("spec", {}).get("finalizers"))
         if not grace_s and not waits:
             return self._remove(resource, before, dry_run=options.dry_run)
         after = self._marked(before, grace_s, finalizers)
-        if resource.kind == "Namespace":
+        if resource.native == "Namespace":
             after["status"] = {**after.get("status", {}), "phase": "Terminating"}
         if after == before:
-            return self._served(resource, before)
+            return self.served(resource, before)
         return self._put(resource, after, Options(dry_run=options.dry_run))
 
     def delete_collection(self, resource: Resource, which: Filter, options: DeleteOptions = AS_USUAL) -> Page:
@@ -394,6 +432,9 @@ class Api:
     def scale(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         """The autoscaling/v1 Scale of a workload."""
         raw = self._existing(resource, namespace, name)
+        custom = self.custom.of(resource)
+        if custom is not None:
+            return custom.scaled(raw)
         metadata = {key: raw["metadata"][key] for key in _SCALE_METADATA if key in raw["metadata"]}
         selector = raw["spec"].get("selector") or {}
         status = {"replicas": raw.get("status", {}).get("replicas", 0), "selector": _selector_text(selector)}
@@ -418,8 +459,14 @@ class Api:
             raise errors.not_found(resource.plural, resource.group, name)
         return stored.raw
 
-    def _served(self, resource: Resource, raw: JsonObject) -> JsonObject:
+    def served(self, resource: Resource, raw: JsonObject) -> JsonObject:
+        """A stored object in the version asked for."""
         version = group_version(resource)
+        custom = self.custom.of(resource)
+        if custom is not None:
+            return custom.shown(raw)
+        if customresources.is_definition(resource):
+            return customresources.told(raw)
         if raw["apiVersion"] == version:
             return raw
         return autoscaling_v1.shown(raw) if version == autoscaling_v1.V1 else {**raw, "apiVersion": version}
@@ -427,7 +474,8 @@ class Api:
     def _decoded(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:
         """`raw` with its kind checked and its unknown fields reported as `fieldValidation` says."""
         version, kind = group_version(resource), resource.kind
-        if raw.get("kind", kind) != kind or raw.get("apiVersion", version) != version:
+        custom = self.custom.of(resource)
+        if custom is None and (raw.get("kind", kind) != kind or raw.get("apiVersion", version) != version):
             raise errors.bad_request(
                 f"the API version in the data ({raw.get('apiVersion')}, Kind={raw.get('kind')}) does not match the "
                 f"expected API version ({version}, Kind={kind})"
@@ -437,6 +485,10 @@ class Api:
             raise errors.bad_request(f"{kind}: metadata must be an object")
         if options.trusted:
             return raw
+        if custom is not None:
+            return custom.decoded(raw, options)
+        if customresources.is_definition(resource):
+            customresources.check_shape(raw)
         problems = schemas.validate(raw, schemas.load(self.version))
         for problem in problems:
             if problem.kind == "type":
@@ -484,7 +536,9 @@ class Api:
             return {**before, "spec": immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), subresource)}
         if subresource:
             after = {**before, "status": raw.get("status", {})}
-            if subresource == "status" and resource.kind in ("Pod", "Node"):
+            if resource.custom and "status" not in raw:
+                del after["status"]
+            if subresource == "status" and resource.native in ("Pod", "Node"):
                 texts = {key: raw["metadata"].get(key, {}) for key in ("labels", "annotations")}
                 after["metadata"] = {**before["metadata"], **{key: value for key, value in texts.items() if value}}
             return after
@@ -499,31 +553,38 @@ class Api:
         return after
 
     def _replace(self, resource: Resource, before: JsonObject, after: JsonObject, options: Options) -> JsonObject:
-        if options.trusted and _differs_in_status_only(before, after):
+        if options.trusted and not resource.custom and _differs_in_status_only(before, after):
             after = self._with_status(after)
         else:
             after = strategies.prepare(self, resource, after, before, options)
             roles.check(self, resource, after, before, options.user)
         metadata = after["metadata"]
-        if "generation" in metadata and strategies.generation_counts(resource.kind, before, after, options):
+        custom = self.custom.of(resource)
+        counts = (
+            custom.generation_counts(before, after)
+            if custom is not None
+            else strategies.generation_counts(resource.native, before, after, options)
+        )
+        if "generation" in metadata and counts:
             after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
         self._validate(resource, after, before, options)
-        if resource.kind == "PersistentVolumeClaim" and after.get("spec") != before.get("spec"):
+        if resource.native == "PersistentVolumeClaim" and after.get("spec") != before.get("spec"):
             storage.check_growth(self, resource, after, before)
         if metadata.get("deletionTimestamp"):
             grew = set(metadata.get("finalizers") or ()) - set(before["metadata"].get("finalizers") or ())
             if grew:
-                why = "Forbidden: no new finalizers can be added if the object is being deleted, found new " + str(
-                    sorted(grew)
-                )
-                cause = Cause("FieldValueForbidden", "metadata.finalizers", why)
-                raise errors.invalid(resource.kind, resource.group, metadata["name"], [cause])
+                listed = ", ".join(f'"{each}"' for each in sorted(grew))
+                why = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+                cause = Cause("FieldValueForbidden", "metadata.finalizers", f"{why}[]string{{{listed}}}")
+                raise errors.invalid(resource.kind, resource.group, metadata["name"], [cause] * (1 + resource.custom))
             done = not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds")
-            if done and not (resource.kind == "Namespace" and after.get("spec", {}).get("finalizers")):
-                return self._remove(resource, after, dry_run=options.dry_run)
+            if done and not (resource.native == "Namespace" and after.get("spec", {}).get("finalizers")):
+                removed = self._remove(resource, after, dry_run=options.dry_run)["metadata"]
+                version = {"resourceVersion": removed["resourceVersion"]}
+                return self.served(resource, {**after, "metadata": {**metadata, **version}})
         if after == before:
-            return self._served(resource, before)
-        if after.get("spec") != before.get("spec") and resource.kind in _CHARGED_ON_UPDATE:
+            return self.served(resource, before)
+        if after.get("spec") != before.get("spec") and resource.native in _CHARGED_ON_UPDATE:
             quotas.charge(self, resource, after, before, dry_run=options.dry_run)
         return self._put(resource, after, options)
 
@@ -536,6 +597,10 @@ class Api:
 
     def _validate(self, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options) -> None:
         """Raises 422. What a status lacks is zero, as in upstream's decoding: a new object's status is empty."""
+        if found := self._custom_causes(resource, raw, before, options):
+            raise errors.invalid(resource.kind, resource.group, raw["metadata"]["name"], found)
+        if resource.custom or customresources.is_definition(resource):
+            return
         causes = [
             Cause(
                 "FieldValueRequired" if item.kind == "required" else "FieldValueInvalid",
@@ -546,30 +611,48 @@ class Api:
             if item.kind not in ("unknown", "duplicate", "type")
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
-        causes += validation.workload(resource.kind, raw)
-        causes += batch_validation.causes(resource.kind, raw, before)
-        causes += roles.causes(resource.kind, raw, before)
-        causes += storage_validation.causes(resource.kind, raw, before)
-        causes += accounts.secret_causes(resource.kind, raw)
+        causes += validation.workload(resource.native, raw)
+        causes += batch_validation.causes(resource.native, raw, before)
+        causes += roles.causes(resource.native, raw, before)
+        causes += storage_validation.causes(resource.native, raw, before)
+        causes += accounts.secret_causes(resource.native, raw)
         if before is not None:
             allowed = before
-            if options.pod_part:
-                part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.pod_part)
+            if options.subresource in immutable.POD_PARTS:
+                part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.subresource)
                 allowed = {**before, "spec": part}
-            causes += immutable.causes(resource.kind, allowed, raw)
-        if resource.kind == "Service" and before is None:
+            causes += immutable.causes(resource.native, allowed, raw)
+        if resource.native == "Service" and before is None:
             causes += addresses.causes(self.store, raw)
         if causes:
             raise errors.invalid(resource.kind, resource.group, raw["metadata"]["name"], causes)
 
+    def _custom_causes(
+        self, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options
+    ) -> Sequence[Cause]:
+        """Why a custom resource, or a definition of one, is refused; what is said about those that are not."""
+        custom = self.custom.of(resource)
+        if custom is not None:
+            options.warnings += custom.warnings(raw, before) if not options.subresource else ()
+            return custom.faults(raw, before, options.subresource, self.minor)
+        if not customresources.is_definition(resource) or options.subresource:
+            return []
+        found = rules.definition_faults(raw, before)
+        options.warnings += rules.warnings(raw, before, minor=self.minor) if not found else ()
+        return found
+
     def _set_scale(self, resource: Resource, before: JsonObject, raw: JsonObject, options: Options) -> JsonObject:
         self._check_unchanged(resource, before, raw.get("metadata") or {})
         replicas = (raw.get("spec") or {}).get("replicas", 0)
-        if not isinstance(replicas, int) or replicas < 0:
+        custom = self.custom.of(resource)
+        if not isinstance(replicas, int) or (replicas < 0 and custom is None):
             message = f"Invalid value: {replicas}: must be greater than or equal to 0"
             cause = Cause("FieldValueInvalid", "spec.replicas", message)
             raise errors.invalid("Scale", "autoscaling", before["metadata"]["name"], [cause])
-        after = {**before, "spec": {**before["spec"], "replicas": replicas}}
+        if custom is not None:
+            after = custom.resized(before, replicas)
+        else:
+            after = {**before, "spec": {**before["spec"], "replicas": replicas}}
         self._replace(resource, before, after, options)
         return self.scale(resource, before["metadata"].get("namespace", ""), before["metadata"]["name"])
 
@@ -588,11 +671,16 @@ class Api:
         return {**raw, "metadata": metadata}
 
     def _put(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:
+        custom = self.custom.of(resource)
+        if custom is not None:
+            raw = custom.stored(raw)
+        elif customresources.is_definition(resource):
+            raw = shape.settled(raw)
         if options.dry_run:
-            return raw
+            return self.served(resource, raw)
         metadata = raw["metadata"]
         written = self.store.put(storage_key(resource), metadata.get("namespace", ""), metadata["name"], raw)
-        return self._served(resource, written)
+        return self.served(resource, written)
 
     def _remove(self, resource: Resource, raw: JsonObject, *, dry_run: bool) -> JsonObject:
         if dry_run:

@@ -7,6 +7,7 @@ unknown fields, `x-kubernetes-group-version-kind` connects a path to a kind.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
+from seatrial.server.customresources import Served
 from seatrial.server.resources import Resources, group_version, load
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -167,6 +169,25 @@ def openapi(version: str, path: str) -> bytes:
     if not items:
         raise KeyError(path)
     document = schemas.load(version).openapi_v3(group_version(items[0]))
+    return msgspec.json.encode({**document, "paths": _paths(items, path)})
+
+
+def custom_openapi(version: str, path: str, served: Sequence[Served]) -> bytes:
+    """The document of a group and version with custom kinds (and Kubernetes' own, where it has both)."""
+    document = schemas.load(version).openapi_v3(path.removeprefix("apis/"))
+    known = dict(document["components"]["schemas"])
+    meta = schemas.load(version).openapi_v3("v1")["components"]["schemas"]
+    prefix = "io.k8s.apimachinery.pkg.apis.meta.v1."
+    known |= {name: schema for name, schema in meta.items() if name.startswith(prefix)}
+    for each in served:
+        known |= each.documents.v3
+    builtin = load(version).of(*path.split("/")[1:])
+    items = {item.plural: item for item in (*builtin, *(each.resource for each in served))}
+    components = {"schemas": dict(sorted(known.items()))}
+    return msgspec.json.encode({**document, "components": components, "paths": _paths(items.values(), path)})
+
+
+def _paths(items: Iterable[Resource], path: str) -> JsonObject:
     paths: JsonObject = {}
     for item in items:
         scope = "namespaces/{namespace}/" if item.namespaced else ""
@@ -178,7 +199,7 @@ def openapi(version: str, path: str) -> bytes:
             "patch": _operation(item, "patch", "patch"),
             "delete": _operation(item, "delete", "delete"),
         }
-    return msgspec.json.encode({**document, "paths": paths})
+    return paths
 
 
 def _operation(item: Resource, verb: str, action: str) -> JsonObject:
@@ -194,18 +215,24 @@ def _operation(item: Resource, verb: str, action: str) -> JsonObject:
             for name in ("dryRun", "fieldManager", "fieldValidation")
         ]
     if verb == "patch":
-        content = {kind: {"schema": {"type": "object"}} for kind in _PATCH_TYPES}
+        kinds = _PATCH_TYPES[:2] if item.custom else _PATCH_TYPES
+        content = {kind: {"schema": {"type": "object"}} for kind in kinds}
         operation["requestBody"] = {"content": content, "required": True}
     return operation
 
 
-def openapi_index(version: str) -> JsonObject:
-    """The hash in an address is of the version: the documents of a version never change while a server runs."""
+def openapi_index(version: str, custom: Mapping[str, str]) -> JsonObject:
+    """Where the documents are; `custom` has a hash of those with custom kinds, which change while a server runs."""
     tag = openapi_tag(version)
     found = load(version)
     paths = {f"api/{at}" if not name else f"apis/{name}/{at}" for name in found.groups() for at in found.versions(name)}
-    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={tag}"} for path in sorted(paths)}}
+    tags = {**dict.fromkeys(paths, tag), **custom}
+    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={tags[path]}"} for path in sorted(tags)}}
 
 
 def openapi_tag(version: str) -> str:
-    return hashlib.sha256(version.encode()).hexdigest()[:32].upper()
+    return content_tag(version.encode())
+
+
+def content_tag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32].upper()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
 
 
@@ -14,6 +14,8 @@ class StatusError(Exception):
     def __init__(self, status: JsonObject) -> None:
         super().__init__(status["message"])
         self.status = status
+        self.warnings: tuple[str, ...] = ()
+        """What the client is told beside the refusal."""
 
     @property
     def code(self) -> int:
@@ -24,13 +26,8 @@ class StatusError(Exception):
         return str(self.status.get("reason", ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One field that is wrong: `reason` is upstream's (FieldValueInvalid, ...), `message` its text without the path."""
-
-    reason: str
-    field: str
-    message: str
+Cause = Fault
+"""One field that is wrong, as an answer tells it."""
 
 
 def failure(code: int, reason: str, message: str, details: JsonObject | None = None) -> StatusError:
@@ -46,6 +43,13 @@ def failure(code: int, reason: str, message: str, details: JsonObject | None = N
         status["details"] = details
     status["code"] = code
     return StatusError(status)
+
+
+class NoSuchPageError(StatusError):
+    """The path leads nowhere: the one answer without a body that says so."""
+
+    def __init__(self) -> None:
+        super().__init__(failure(404, "NotFound", "the server could not find the requested resource").status)
 
 
 def qualified(plural: str, group: str) -> str:
@@ -84,7 +88,7 @@ def forbidden(plural: str, group: str, name: str, why: str, causes: Sequence[Cau
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> StatusError:
-    texts = [f"{cause.field}: {cause.message}" for cause in causes]
+    texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     subject = f"{kind}.{group}" if group else kind
     details = {**_about(kind, group, name), "causes": [_cause(cause) for cause in causes]}

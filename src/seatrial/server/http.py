@@ -12,8 +12,8 @@ import errno
 import gzip
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -269,7 +269,20 @@ class _Connection:
 
 
 def _refused(error: StatusError) -> Response:
-    return Response(error.code, msgspec.json.encode(error.status) + b"\n")
+    if isinstance(error, errors.NoSuchPageError):
+        return Response(404, b"404 page not found\n", "text/plain; charset=utf-8")
+    headers = [_warning(text) for text in error.warnings if text.isprintable()]
+    return Response(error.code, msgspec.json.encode(error.status) + b"\n", headers=headers)
+
+
+@contextmanager
+def _telling(options: Options) -> Iterator[None]:
+    """What was found worth a warning is told with a refusal, too."""
+    try:
+        yield
+    except StatusError as error:
+        error.warnings = tuple(options.warnings)
+        raise
 
 
 class Handler:
@@ -309,7 +322,8 @@ class Handler:
             case ["version"]:
                 return self._json(discovery.version_info(self._api.version), request)
             case ["openapi", "v2"]:
-                return Response(body=openapi_v2.document(self._api.version), content_type=openapi_v2.CONTENT_TYPE)
+                body = openapi_v2.document(self._api.version) + openapi_v2.custom(self._api.custom.all())
+                return Response(body=body, content_type=openapi_v2.CONTENT_TYPE)
             case ["openapi", "v3", *rest]:
                 return self._openapi(request, "/".join(rest))
             case ["api"] | ["apis"]:
@@ -318,7 +332,7 @@ class Handler:
                 return self._resource_list(request, "", version)
             case ["apis", group]:
                 if group not in self._api.resources.groups():
-                    raise errors.failure(404, "NotFound", "the server could not find the requested resource")
+                    raise errors.NoSuchPageError
                 return self._json(
                     {"kind": "APIGroup", "apiVersion": "v1", **discovery.group(self._api.resources, group)}, request
                 )
@@ -328,7 +342,7 @@ class Handler:
                 return self._resource(request, self._target("", version, rest))
             case ["apis", group, version, *rest]:
                 return self._resource(request, self._target(group, version, rest))
-        raise errors.failure(404, "NotFound", "the server could not find the requested resource")
+        raise errors.NoSuchPageError
 
     def _target(self, group: str, version: str, parts: list[str]) -> Target:
         namespace = ""
@@ -336,18 +350,18 @@ class Handler:
             namespace, parts = parts[1], parts[2:]
         resource = self._api.resources.at(group, version, parts[0])
         if resource is None or len(parts) > 3 or (namespace and not resource.namespaced):
-            raise errors.failure(404, "NotFound", "the server could not find the requested resource")
+            raise errors.NoSuchPageError
         name = parts[1] if len(parts) > 1 else ""
         subresource = parts[2] if len(parts) > 2 else ""
-        if subresource and subresource not in discovery.served_subresources(resource):
-            raise errors.failure(404, "NotFound", "the server could not find the requested resource")
+        if subresource and not resource.custom and subresource not in discovery.served_subresources(resource):
+            raise errors.NoSuchPageError
         return Target(resource, namespace, name, subresource)
 
     def _discovery(self, request: Request, *, core: bool) -> Response:
         resources = self._api.resources
         if "APIGroupDiscoveryList" in request.headers.get("accept", ""):
             body = msgspec.json.encode(discovery.aggregated(resources, core=core))
-            tag = f'"{discovery.openapi_tag(self._api.version)}-{"core" if core else "groups"}"'
+            tag = f'"{discovery.content_tag(body)}"'
             if request.headers.get("if-none-match") == tag:
                 return Response(304, content_type=discovery.AGGREGATED, headers=[("etag", tag), ("vary", "Accept")])
             return Response(body=body, content_type=discovery.AGGREGATED, headers=[("etag", tag), ("vary", "Accept")])
@@ -359,15 +373,19 @@ class Handler:
     def _resource_list(self, request: Request, group: str, version: str) -> Response:
         found = discovery.resource_list(self._api.resources, group, version)
         if not found["resources"]:
-            raise errors.failure(404, "NotFound", "the server could not find the requested resource")
+            raise errors.NoSuchPageError
         return self._json(found, request)
 
     def _openapi(self, request: Request, path: str) -> Response:
-        tag = discovery.openapi_tag(self._api.version)
+        version, custom = self._api.version, self._api.custom
         if not path:
-            return self._json(discovery.openapi_index(self._api.version), request)
+            documents = custom.openapi(version)
+            tags = {each: discovery.content_tag(body) for each, body in documents.items()}
+            return self._json(discovery.openapi_index(version, tags), request)
+        body = custom.openapi(version).get(path)
+        tag = discovery.openapi_tag(version) if body is None else discovery.content_tag(body)
         try:
-            body = discovery.openapi(self._api.version, path)
+            body = body or discovery.openapi(version, path)
         except (KeyError, IndexError) as error:
             raise errors.failure(404, "NotFound", f"there is no OpenAPI document {path}") from error
         if request.value("hash") not in ("", tag):
@@ -375,6 +393,23 @@ class Handler:
         return Response(body=body, headers=[("etag", f'"{tag}"'), ("vary", "Accept")])
 
     def _resource(self, request: Request, target: Target) -> Response:
+        custom = self._api.custom.of(target.resource)
+        if custom is None:
+            return self._answered(request, target)
+        warnings = (custom.warning,) if custom.warning else ()
+        try:
+            if target.subresource not in ("", *target.resource.subresources):
+                raise errors.not_found(target.resource.plural, target.resource.group, target.name)
+            if target.resource.namespaced and not target.namespace and (target.name or request.method == "POST"):
+                raise errors.NoSuchPageError
+            response = self._answered(request, target)
+        except StatusError as error:
+            error.warnings += warnings
+            raise
+        response.headers += map(_warning, warnings)
+        return response
+
+    def _answered(self, request: Request, target: Target) -> Response:
         method, name = request.method, target.name
         if target.resource.group == measured.GROUP and (method not in ("GET", "HEAD") or request.flag("watch")):
             raise errors.method_not_allowed()
@@ -395,9 +430,10 @@ class Handler:
                 return self._create(request, target)
             case "PUT" if name:
                 raw, options = self._object(request)
-                done = self._api.update(
-                    target.resource, target.namespace, name, raw, options, subresource=target.subresource
-                )
+                with _telling(options):
+                    done = self._api.update(
+                        target.resource, target.namespace, name, raw, options, subresource=target.subresource
+                    )
                 return self._written(request, target, done, options)
             case "PATCH" if name:
                 return self._patch(request, target)
@@ -437,17 +473,20 @@ class Handler:
         if page.remaining is not None:
             listed["metadata"]["remainingItemCount"] = page.remaining
         if table := self._table(request, target, page.items):
-            return self._json({**table, "metadata": listed["metadata"]}, request)
+            metadata = {key: value for key, value in listed["metadata"].items() if value}
+            return self._json({**table, "metadata": metadata}, request)
         if _wants(request, "PartialObjectMetadataList"):
             items = [_metadata_only(item) for item in page.items]
             listed |= {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items}
         return self._json(listed, request)
 
     def _list_of(self, target: Target, items: Iterable[JsonObject], revision: int) -> JsonObject:
+        custom = self._api.custom.of(target.resource)
+        metadata = {"resourceVersion": str(revision)}
         return {
-            "kind": f"{target.resource.kind}List",
+            "kind": f"{target.resource.kind}List" if custom is None else custom.list_kind,
             "apiVersion": target.resource.api_version,
-            "metadata": {"resourceVersion": str(revision)},
+            "metadata": metadata if custom is None else {"continue": "", **metadata},
             "items": list(items),
         }
 
@@ -466,7 +505,9 @@ class Handler:
         if not _wants(request, "Table"):
             return None
         include = request.value("includeObject", "Metadata")
-        return tables.table(target.resource.kind, items, self._api.now(), include=include, **more)
+        custom = self._api.custom.of(target.resource)
+        columns = () if custom is None else custom.columns
+        return tables.table(target.resource.kind, items, self._api.now(), include=include, columns=columns, **more)
 
     def _shown(self, request: Request, raw: JsonObject) -> JsonObject:
         return _metadata_only(raw) if _wants(request, "PartialObjectMetadata") else raw
@@ -566,21 +607,23 @@ class Handler:
 
     def _create(self, request: Request, target: Target) -> Response:
         raw, options = self._object(request)
-        if target.resource.kind == "Binding":
+        if target.resource.native == "Binding":
             return self._bind(request, target.namespace, raw["metadata"].get("name", ""), raw)
         if reviews.is_review(target.resource):
             answered = reviews.answer(self._api, request.user, target.resource, target.namespace, raw)
             return self._json(answered, request, 201)
-        done = self._api.create(target.resource, target.namespace, raw, options)
+        with _telling(options):
+            done = self._api.create(target.resource, target.namespace, raw, options)
         return self._written(request, target, done, options, status=201)
 
     def _patch(self, request: Request, target: Target) -> Response:
         options = self._options(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip()
         patch: Any = {} if kind == APPLY_PATCH else bodies.read_any(request.body)
-        done = self._api.patch(
-            target.resource, target.namespace, target.name, patch, kind, options, subresource=target.subresource
-        )
+        with _telling(options):
+            done = self._api.patch(
+                target.resource, target.namespace, target.name, patch, kind, options, subresource=target.subresource
+            )
         return self._written(request, target, done, options)
 
     def _written(
@@ -588,8 +631,7 @@ class Handler:
     ) -> Response:
         table = self._table(request, target, [raw])
         response = self._json(table or self._shown(request, raw), request, status)
-        quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in options.warnings)
-        response.headers += [("warning", f'299 - "{text}"') for text in quoted if text.isprintable()]
+        response.headers += [_warning(text) for text in options.warnings if text.isprintable()]
         return response
 
     def _delete_options(self, request: Request) -> DeleteOptions:
@@ -604,7 +646,7 @@ class Handler:
     def _delete(self, request: Request, target: Target) -> Response:
         api, resource = self._api, target.resource
         left = api.delete(resource, target.namespace, target.name, self._delete_options(request))
-        if left["metadata"].get("deletionTimestamp") or resource.kind == "Pod":
+        if left["metadata"].get("deletionTimestamp") or resource.native == "Pod":
             return self._json(left, request)
         details = {"name": target.name, "kind": resource.plural, "uid": left["metadata"]["uid"]}
         if resource.group:
@@ -670,6 +712,11 @@ class Handler:
         except LookupError as error:
             raise errors.bad_request(str(error.args[0] if error.args else error)) from error
         return Response(content_type="text/plain", stream=stream)
+
+
+def _warning(text: str) -> tuple[str, str]:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return "warning", f'299 - "{quoted}"'
 
 
 def _wants(request: Request, kind: str) -> bool:

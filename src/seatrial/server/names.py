@@ -31,9 +31,9 @@ def check(resource: Resource, metadata: JsonObject) -> None:
     if not name:
         causes = [Cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required")]
         raise errors.invalid(resource.kind, resource.group, "", causes)
-    if resource.kind in _FREELY_NAMED:
+    if resource.native in _FREELY_NAMED:
         return
-    is_label = resource.kind in _LABEL_NAMED
+    is_label = resource.native in _LABEL_NAMED
     pattern, rule, limit = (_LABEL, LABEL_RULE, 63) if is_label else (_SUBDOMAIN, SUBDOMAIN_RULE, 253)
     if not pattern.fullmatch(name):
         message = f'Invalid value: "{name}": {rule}'

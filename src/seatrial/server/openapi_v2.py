@@ -14,6 +14,7 @@ from typing import Any
 
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
+from seatrial.server.customresources import Served
 from seatrial.server.resources import group_version, load
 
 CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -40,6 +41,21 @@ def document(version: str) -> bytes:
     info = _bytes(2, _text(1, "Kubernetes") + _text(2, f"v{version}.0"))
     known = [_named(name, _schema(schema)) for name, schema in sorted(definitions.items())]
     return _text(1, "2.0") + info + _bytes(8, _repeated(2, paths)) + _bytes(9, _repeated(1, known))
+
+
+def custom(served: Iterable[Served]) -> bytes:
+    """What custom kinds add: a part of a message that readers merge with the part before it."""
+    definitions: dict[str, JsonObject] = {}
+    paths: list[bytes] = []
+    for each in served:
+        item = each.resource
+        definitions |= each.documents.v2
+        kind = {"group": item.group, "version": item.version, "kind": item.kind}
+        scope = "/namespaces/{namespace}" if item.namespaced else ""
+        path = f"/apis/{item.api_version}{scope}/{item.plural}/{{name}}"
+        paths.append(_named(path, _bytes(8, _patch_operation(kind))))
+    known = [_named(name, _schema(schema)) for name, schema in sorted(definitions.items())]
+    return _bytes(8, _repeated(2, paths)) + _bytes(9, _repeated(1, known)) if known else b""
 
 
 def _patch_operation(kind: JsonObject) -> bytes:

@@ -23,12 +23,12 @@ def charge(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | N
     quotas = api.kind("v1", "ResourceQuota")
     stored = api.store.all(storage_key(quotas)).values() if namespace else ()
     there = [each.raw for each in stored if each.raw["metadata"]["namespace"] == namespace]
-    obj = _typed(raw) if there else None
+    obj = _typed(api, raw) if there else None
     if obj is None:
         return
     views = [parse_as(ResourceQuota, each) for each in there]
     try:
-        charged = quota.charge(views, obj, None if before is None else _typed(before), api.now())
+        charged = quota.charge(views, obj, None if before is None else _typed(api, before), api.now())
     except QuotaError as error:
         raise errors.forbidden(resource.plural, resource.group, name, str(error)) from error
     for each in charged if not dry_run else ():
@@ -36,8 +36,8 @@ def charge(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | N
         api.patch(quotas, namespace, meta.name, {"status": to_wire(each.after)["status"]}, subresource="status")
 
 
-def _typed(raw: JsonObject) -> Object | None:
+def _typed(api: Api, raw: JsonObject) -> Object | None:
     try:
-        return parse(raw)
+        return parse(raw) or api.custom.view(raw)
     except msgspec.ValidationError:
         return None

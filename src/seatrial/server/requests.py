@@ -53,8 +53,10 @@ class Options:
     trusted: bool = False
     field_validation: str = "Ignore"
     duplicates: tuple[str, ...] = ()
-    pod_part: str = ""
-    """The subresource of a pod's spec that is written: what is frozen otherwise may change there."""
+    subresource: str = ""
+    """The subresource by which an object is written: what is frozen otherwise may change there, and the reverse."""
+    patched: JsonObject | None = None
+    """The outcome of a patch, if it was one."""
     warnings: list[str] = field(default_factory=list)
     user: User | None = None
     """Who writes; None is a component of the cluster, which may write everything."""
@@ -88,6 +90,13 @@ class Filter:
     namespace: str = ""
     labels: str = ""
     fields: str = ""
+
+    def field_paths(self) -> list[str]:
+        """The fields that are asked about. Raises `StatusError` (400)."""
+        try:
+            return [path for path, _, _ in selectors.parse_fields(self.fields).terms]
+        except ValueError as error:
+            raise errors.bad_request(f"unable to parse requirement: {error}") from error
 
     def predicate(self) -> Callable[[JsonObject], bool]:
         try:

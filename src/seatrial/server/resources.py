@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from seatrial.kube import schemas
+from seatrial.kube.customresources.definitions import priority
 from seatrial.kube.schemas import Resource
-
-VERSION_ORDER = ("v2", "v1")
-"""Which version of a group is preferred; others follow, newest beta first."""
 
 
 def group_version(resource: Resource) -> str:
@@ -57,16 +55,11 @@ class Resources:
 
     def versions(self, group: str) -> tuple[str, ...]:
         """The versions of a group, preferred first."""
-        return tuple(sorted({version for at, version, _ in self._by_path if at == group}, key=_preference))
+        return tuple(sorted({version for at, version, _ in self._by_path if at == group}, key=priority))
 
     def of(self, group: str, version: str) -> tuple[Resource, ...]:
         found = (item for item in self._by_path.values() if (item.group, item.version) == (group, version))
         return tuple(sorted(found, key=lambda item: item.plural))
-
-
-def _preference(version: str) -> tuple[int, str]:
-    order = VERSION_ORDER.index(version) if version in VERSION_ORDER else len(VERSION_ORDER)
-    return (order, "".join(chr(255 - ord(letter)) for letter in version))
 
 
 @lru_cache

@@ -11,7 +11,7 @@ from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.schemas.resources import SCHEMALESS
-from seatrial.server import accounts, addresses, certificates, priorities, storage
+from seatrial.server import accounts, addresses, certificates, customresources, priorities, storage
 from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
 from seatrial.server.times import wire_time
@@ -58,18 +58,22 @@ _WITH_GENERATION = frozenset(
 
 
 def has_generation(resource: Resource) -> bool:
-    return resource.kind in _WITH_GENERATION or (resource.api_version, resource.kind) in SCHEMALESS
+    return resource.custom or resource.kind in _WITH_GENERATION or (resource.api_version, resource.kind) in SCHEMALESS
 
 
 def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options) -> JsonObject:
     """Defaulting, then what the strategies of single kinds do."""
-    if resource.kind == "Pod" and before is None:
+    if resource.custom:
+        return {**raw, "metadata": _told(raw["metadata"])}
+    if customresources.is_definition(resource):
+        raw = customresources.prepare_definition(raw)
+    if resource.native == "Pod" and before is None:
         raw = priorities.resolve(api, raw)
         if "ServiceAccount" not in api.disabled_plugins:
             raw = accounts.admit(api, raw)
     raw = admission.admit(raw, version=api.version, now=api.now())
-    raw["metadata"] = {key: value for key, value in raw["metadata"].items() if value not in (None, {}, [], "")}
-    match resource.kind:
+    raw["metadata"] = _told(raw["metadata"])
+    match resource.native:
         case "Namespace" if before is None:
             spec = raw.get("spec") or {}
             raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
@@ -100,10 +104,10 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
         case "Secret" if raw.get("stringData"):
             encoded = {key: base64.b64encode(text.encode()).decode() for key, text in raw["stringData"].items()}
             raw["data"] = {**(raw.get("data") or {}), **encoded}
-    if resource.kind == "Secret":
+    if resource.native == "Secret":
         raw.pop("stringData", None)
         raw.setdefault("type", "Opaque")
-    if resource.kind == "Namespace":
+    if resource.native == "Namespace":
         labels = raw["metadata"].get("labels") or {}
         name = raw["metadata"]["name"]
         raw["metadata"] = {**raw["metadata"], "labels": {**labels, "kubernetes.io/metadata.name": name}}
@@ -115,6 +119,10 @@ def of_its_node(api: Api, pod: JsonObject) -> JsonObject:
     name = pod["spec"].get("nodeName")
     node = api.store.get(storage_key(api.kind("v1", "Node")), "", name) if name else None
     return admission.labelled_as(None if node is None else node.raw, pod, int(api.version.partition(".")[2]))
+
+
+def _told(metadata: JsonObject) -> JsonObject:
+    return {key: value for key, value in metadata.items() if value not in (None, {}, [], "")}
 
 
 def _with_template_generation(raw: JsonObject, before: JsonObject | None) -> JsonObject:
@@ -151,7 +159,7 @@ def _contents(raw: JsonObject) -> tuple[JsonObject, JsonObject]:
 
 def grace_s(resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
     """How long a deletion lets the object live: pods on a node have time to end, everything else goes at once."""
-    if resource.kind != "Pod":
+    if resource.native != "Pod":
         return 0
     spec, metadata = raw.get("spec", {}), raw["metadata"]
     wanted_s = options.grace_period_s

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import autoscaling_v1, errors
+from seatrial.server import errors
 from seatrial.server.api import Api
 from seatrial.server.requests import Filter
 from seatrial.server.resources import storage_key
@@ -46,7 +46,8 @@ class Watch:
         """`since` None starts with the objects there are now. Raises `StatusError` 410 if `since` is too old."""
         self._key = storage_key(resource)
         self._resource = resource
-        self._selects = which.predicate()
+        self._selects = api.predicate(resource, which)
+        self._served = api.served
         self._waiting: deque[WatchEvent] = deque()
         self._on_event = on_event
         self._revision = api.store.revision
@@ -87,10 +88,7 @@ class Watch:
         if not before and not after:
             return
         kind = "MODIFIED" if before and after else "ADDED" if after else "DELETED"
-        raw = change.last.raw
-        if raw["apiVersion"] != self._resource.api_version:
-            wanted = self._resource.api_version
-            raw = autoscaling_v1.shown(raw) if wanted == autoscaling_v1.V1 else {**raw, "apiVersion": wanted}
+        raw = self._served(self._resource, change.last.raw)
         if len(self._waiting) >= MAX_WAITING:
             self.overflowed = True
         else:

@@ -19,10 +19,10 @@ from seatrial.control.autoscaler import limits
 from seatrial.control.autoscaler.calculation import Tolerance
 from seatrial.control.autoscaler.limits import Bounds, History, Recommendation
 from seatrial.control.autoscaler.metrics import Failure, Proposal, measure
-from seatrial.control.autoscaler.targets import SCALABLE, NoScaleError, Target, find, selector_text
+from seatrial.control.autoscaler.targets import SCALABLE, NoScaleError, Target, find
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.writes import RecordEvent, Update, UpdateStatus, Write
-from seatrial.kube.objects import HorizontalPodAutoscaler, Object, Pod
+from seatrial.kube.objects import CustomResource, CustomResourceDefinition, HorizontalPodAutoscaler, Object, Pod
 from seatrial.kube.objects.autoscaling import (
     ExternalMetricValue,
     HorizontalPodAutoscalerCondition,
@@ -205,7 +205,7 @@ class _Sync:
         return Tolerance(of(behavior.scale_down), of(behavior.scale_up))
 
     def problem_with_selector(self, target: Target) -> str | None:
-        selector = selector_text(target.selector)
+        selector = target.selector
         if not selector:
             self.warn("SelectorRequired", "selector is required")
             said = "the HPA target's scale is missing a selector"
@@ -369,6 +369,8 @@ CONTROLLER: Final = Controller(
     subject=HorizontalPodAutoscaler,
     reads=(
         *(Read(kind, Relation.NEIGHBOUR, wakes=False) for kind in SCALABLE),
+        Read(CustomResource, Relation.NEIGHBOUR, wakes=False),
+        Read(CustomResourceDefinition, Relation.ALL, wakes=False),
         Read(Pod, Relation.NEIGHBOUR, view=_view_of_pod, wakes=False),
         Read(HorizontalPodAutoscaler, Relation.NEIGHBOUR, wakes=False),
         Read(PodMetrics, Relation.NEIGHBOUR, wakes=False),

@@ -1,7 +1,7 @@
 """What is scaled: the `scale` subresource of a workload, as an autoscaler sees it.
 
-Upstream asks discovery and the scale subresource; here the kinds that have one are known. The errors are those of that
-way: an unknown kind, a kind that cannot be scaled, an object that is not there.
+Upstream asks discovery and the scale subresource; here the kinds that have one are known, and custom kinds say by their
+definitions. The errors are those of that way: an unknown kind, one that cannot be scaled, an object that is not there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from seatrial.control.controller import Seen
+from seatrial.control.kinds import served
 from seatrial.kube import selectors
 from seatrial.kube.objects import (
     KINDS,
+    CustomResource,
+    CustomResourceDefinition,
     Deployment,
     HorizontalPodAutoscaler,
     LabelSelector,
@@ -25,9 +28,11 @@ from seatrial.kube.objects import (
     StatefulSet,
 )
 from seatrial.kube.objects.autoscaling import CrossVersionObjectReference
+from seatrial.kube.objects.custom import CustomScale
 
-Workload = Deployment | ReplicaSet | ReplicationController | StatefulSet
-SCALABLE: Final[tuple[type[Workload], ...]] = (Deployment, ReplicaSet, ReplicationController, StatefulSet)
+_Native = Deployment | ReplicaSet | ReplicationController | StatefulSet
+Workload = _Native | CustomResource
+SCALABLE: Final[tuple[type[_Native], ...]] = (Deployment, ReplicaSet, ReplicationController, StatefulSet)
 
 
 class NoScaleError(Exception):
@@ -42,22 +47,48 @@ class Target:
 
     @property
     def replicas(self) -> int:
+        if isinstance(self.workload, CustomResource):
+            return self._scale.replicas or 0
         wanted = self.workload.spec.replicas
         return 1 if wanted is None else wanted
 
     @property
     def status_replicas(self) -> int:
+        if isinstance(self.workload, CustomResource):
+            return self._scale.status_replicas
         return self.workload.status.replicas
 
     @property
-    def selector(self) -> LabelSelector | None:
+    def selector(self) -> str:
+        """The label query of the scale; empty without one."""
+        if isinstance(self.workload, CustomResource):
+            return self._scale.selector
         chosen = self.workload.spec.selector
-        return chosen if chosen is None or isinstance(chosen, LabelSelector) else LabelSelector(match_labels=chosen)
+        if chosen is not None and not isinstance(chosen, LabelSelector):
+            chosen = LabelSelector(match_labels=chosen)
+        return selector_text(chosen)
 
     def selects(self, labels: Mapping[str, str]) -> bool:
-        return selectors.matches(self.selector, labels)
+        """Whether pods with these labels are the target's; a query that cannot be read selects nothing."""
+        if isinstance(self.workload, CustomResource):
+            try:
+                return bool(self.selector) and selectors.parse(self.selector).matches(labels)
+            except ValueError:
+                return False
+        chosen = self.workload.spec.selector
+        if chosen is not None and not isinstance(chosen, LabelSelector):
+            chosen = LabelSelector(match_labels=chosen)
+        return selectors.matches(chosen, labels)
+
+    @property
+    def _scale(self) -> CustomScale:
+        assert isinstance(self.workload, CustomResource)
+        assert self.workload.scale is not None, "found by its scale"
+        return self.workload.scale
 
     def scaled(self, replicas: int) -> Workload:
+        if isinstance(self.workload, CustomResource):
+            return replace(self.workload, scale=replace(self._scale, replicas=replicas))
         return replace(self.workload, spec=replace(self.workload.spec, replicas=replicas))
 
 
@@ -74,7 +105,24 @@ def find(seen: Seen, autoscaler: HorizontalPodAutoscaler) -> Target:
             return Target(found)
     if any((_group(kind), kind.kind) == (group, wanted.kind) for kind in KINDS.values()):
         raise NoScaleError("the server could not find the requested resource")
+    for (api_version, named), resource in served(seen.all(CustomResourceDefinition)).items():
+        if (api_version.partition("/")[0], named) == (group, wanted.kind):
+            return Target(_custom(seen, autoscaler, resource))
     raise NoScaleError(f'no matches for kind "{wanted.kind}" in group "{group}"')
+
+
+def _custom(seen: Seen, autoscaler: HorizontalPodAutoscaler, resource: str) -> CustomResource:
+    meta, name = autoscaler.metadata, autoscaler.spec.scale_target_ref.name
+    for each in seen.all(CustomResource):
+        there = each.metadata
+        if (each.resource, there.namespace, there.name) == (resource, meta.namespace, name):
+            if each.scale is None:
+                raise NoScaleError("the server could not find the requested resource")
+            if each.scale.replicas is None:
+                path = "." + ".".join(each.scale.path)
+                raise NoScaleError(f'Internal error occurred: the spec replicas field "{path}" does not exist')
+            return each
+    raise NoScaleError(f'{resource} "{name}" not found')
 
 
 def group_of(reference: CrossVersionObjectReference) -> str:

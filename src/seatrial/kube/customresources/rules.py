@@ -392,9 +392,14 @@ def _stored_versions(raw: JsonObject) -> Iterator[Fault]:
     if not stored:
         yield faults.invalid(path, stored or None, "must have at least one stored version")
         return
-    names = [each.get("name") or "" for each in (raw.get("spec") or {}).get("versions") or ()]
+    left = dict.fromkeys(stored)
+    for version in (raw.get("spec") or {}).get("versions") or ():
+        name = version.get("name") or ""
+        if version.get("storage") and name not in left:
+            yield faults.invalid(path, stored, f"must have the storage version {name}")
+        left.pop(name, None)
     for at, each in enumerate(stored):
-        if each not in names:
+        if each in left:
             why = (
                 f"missing from spec.versions; {each} was previously a storage version, and must remain in "
                 f"spec.versions until a storage migration ensures no data remains persisted in {each} and removes "

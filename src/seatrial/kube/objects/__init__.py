@@ -7,6 +7,7 @@ from seatrial.kube.objects import (
     autoscaling,
     batch,
     config,
+    custom,
     events,
     nodes,
     pods,
@@ -37,6 +38,7 @@ from seatrial.kube.objects.base import (
 )
 from seatrial.kube.objects.batch import CronJob, Job
 from seatrial.kube.objects.config import ConfigMap, Namespace, Secret
+from seatrial.kube.objects.custom import CustomResource, CustomResourceDefinition
 from seatrial.kube.objects.events import Event
 from seatrial.kube.objects.meta import LabelSelector, LabelSelectorRequirement
 from seatrial.kube.objects.nodes import Lease, Node, Taint
@@ -73,6 +75,7 @@ _ALL: tuple[type[Object], ...] = (
     ConfigMap,
     ControllerRevision,
     CronJob,
+    CustomResourceDefinition,
     DaemonSet,
     Deployment,
     EndpointSlice,
@@ -125,6 +128,8 @@ __all__ = [
     "ContainerStatus",
     "ControllerRevision",
     "CronJob",
+    "CustomResource",
+    "CustomResourceDefinition",
     "DaemonSet",
     "Deployment",
     "Endpoint",
@@ -172,6 +177,7 @@ __all__ = [
     "batch",
     "canonical",
     "config",
+    "custom",
     "events",
     "nodes",
     "parse",

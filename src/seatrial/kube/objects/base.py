@@ -68,6 +68,15 @@ class Object(Value, frozen=True):
     def key(self) -> Key:
         return Key(self.kind, self.metadata.namespace, self.metadata.name)
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """`apiVersion` and `kind` on the wire."""
+        return self.api_version, self.kind
+
+    def wire(self, metadata: JsonObject) -> JsonObject | None:
+        """The JSON of an object whose fields are not those of the wire; None for all others."""
+        return None
+
 
 class Key(NamedTuple):
     """Names one object; `namespace` is empty for cluster-scoped kinds."""
@@ -95,7 +104,7 @@ def to_wire(value: Value) -> JsonObject:
     """`value` as builtin JSON values, with `apiVersion` and `kind` if it is an object."""
     fields: JsonObject = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_encode))
     if isinstance(value, Object):
-        return {"apiVersion": value.api_version, "kind": value.kind, **fields}
+        return value.wire(fields.get("metadata", {})) or {"apiVersion": value.api_version, "kind": value.kind, **fields}
     return fields
 
 

@@ -11,7 +11,6 @@ from seatrial.kube.objects.base import Object
 _NAMES: Final = {
     "admissionregistration.k8s.io/v1": "MutatingWebhookConfiguration ValidatingAdmissionPolicy "
     "ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration",
-    "apiextensions.k8s.io/v1": "CustomResourceDefinition",
     "apiregistration.k8s.io/v1": "APIService",
     "monitoring.coreos.com/v1": "PodMonitor PrometheusRule ServiceMonitor",
     "networking.k8s.io/v1": "Ingress IngressClass NetworkPolicy",

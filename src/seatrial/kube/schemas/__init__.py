@@ -9,7 +9,7 @@ it looks at meanings: unknown fields, wrong types, missing and repeated entries.
 from __future__ import annotations
 
 from seatrial.kube.schemas.data import NEWEST, SchemaNode, Schemas, load, versions
-from seatrial.kube.schemas.resources import Resource, plurals, resources, scopes
+from seatrial.kube.schemas.resources import Resource, is_custom, plurals, resources, scopes
 from seatrial.kube.schemas.validation import Problem, compare, validate
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SchemaNode",
     "Schemas",
     "compare",
+    "is_custom",
     "load",
     "plurals",
     "resources",

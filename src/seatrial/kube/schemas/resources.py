@@ -32,6 +32,13 @@ class Resource:
     categories: tuple[str, ...]
     subresources: tuple[str, ...]
     verbs: tuple[str, ...]
+    custom: bool = False
+    """There by a CustomResourceDefinition."""
+
+    @property
+    def native(self) -> str:
+        """The kind if it is one of Kubernetes' own; empty otherwise: a custom kind may be called Service, too."""
+        return "" if self.custom else self.kind
 
     @property
     def api_version(self) -> str:
@@ -41,6 +48,14 @@ class Resource:
 SCHEMALESS: Final = frozenset(
     ("monitoring.coreos.com/v1", kind) for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor")
 )
+
+CUSTOM: Final[Mapping[tuple[str, str], str]] = {
+    ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler"): "verticalpodautoscalers",
+    ("monitoring.coreos.com/v1", "PodMonitor"): "podmonitors",
+    ("monitoring.coreos.com/v1", "PrometheusRule"): "prometheusrules",
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): "servicemonitors",
+}
+"""The plurals of kinds that are not Kubernetes' own but have a typed view."""
 
 # api version | kind | plural | short names | N(amespaced) or C(luster) | categories | subresources
 _FACTS: Final = """
@@ -138,7 +153,12 @@ def resources(version: str = NEWEST) -> tuple[Resource, ...]:
 def plurals() -> Mapping[tuple[str, str], str]:
     """The plural of each kind, as in URLs, by api version and kind."""
     found = (_resource(line) for line in _FACTS.split("\n") if line)
-    return {(each.api_version, each.kind): each.plural for each in found}
+    return {**{(each.api_version, each.kind): each.plural for each in found}, **CUSTOM}
+
+
+def is_custom(api_version: str, kind: str) -> bool:
+    """Whether the kind is none of Kubernetes' own: there by a definition, or one of the `SCHEMALESS`."""
+    return (api_version, kind) in CUSTOM
 
 
 @cache
