@@ -1,7 +1,8 @@
 """Kubernetes itself, to compare with: etcd, kube-apiserver, kube-controller-manager and kube-scheduler on this machine.
 
 They are compiled once, from the Go module in this directory, into the user's cache, and run as plain processes on free
-ports of 127.0.0.1. Needs Go 1.26 and, the first time, the Go module proxy and some minutes.
+ports of 127.0.0.1. Needs Go 1.26 and, the first time, the Go module proxy and some minutes. The module's `go.mod` is that
+of the newest version; an older one, `v1.N.mod`, is the same module with that version's requirements.
 
     with Upstream.start() as upstream:
         client = Client(upstream.kubeconfig)
@@ -9,10 +10,12 @@ ports of 127.0.0.1. Needs Go 1.26 and, the first time, the Go module proxy and s
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -32,7 +35,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from seatrial.server.pki import Pki
 
 SOURCE: Final = Path(__file__).resolve().parent
-VERSION: Final = "v1.37.2"
+NEWEST: Final = 37
+MINORS: Final = (29, 32, NEWEST)
+"""The versions 1.x that can be compiled."""
 CONTROL_PLANE: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
 _VERSION_PACKAGE: Final = "k8s.io/component-base/version"
 
@@ -41,10 +46,23 @@ class UpstreamError(Exception):
     """It could not be built, or did not come up; the message holds the end of what it said."""
 
 
-def build(package: str = "kube") -> Path:
+def requirements(minor: int) -> Path:
+    """The go.mod of a version."""
+    return SOURCE / ("go.mod" if minor == NEWEST else f"v1.{minor}.mod")
+
+
+def version(minor: int = NEWEST) -> str:
+    """The release that stands for 1.`minor`, such as v1.37.2."""
+    found = re.search(r"^\tk8s\.io/kubernetes (v\S+)$", requirements(minor).read_text(), re.MULTILINE)
+    assert found, "a go.mod that requires k8s.io/kubernetes"
+    return found[1]
+
+
+def build(package: str = "kube", minor: int = NEWEST) -> Path:
     """The program made from a package of the Go module, compiled if the cache lacks it. Raises `UpstreamError`."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seatrial" / f"upstream-{VERSION}"
-    sources = sorted([SOURCE / "go.mod", SOURCE / "go.sum", *(SOURCE / package).rglob("*.go")])
+    release, modules = version(minor), requirements(minor)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seatrial" / f"upstream-{release}"
+    sources = sorted([modules, modules.with_suffix(".sum"), *(SOURCE / package).rglob("*.go")])
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     program = cache / f"{package}-{state}"
     if program.exists():
@@ -52,11 +70,11 @@ def build(package: str = "kube") -> Path:
     if not shutil.which("go"):
         raise UpstreamError("upstream is compiled from source, and there is no `go` in PATH: install Go 1.26 or newer")
     cache.mkdir(parents=True, exist_ok=True)
-    major, minor, _ = VERSION.removeprefix("v").split(".")
-    facts = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    facts = {"gitVersion": release, "gitMajor": "1", "gitMinor": str(minor), "gitTreeState": "clean"}
     flags = " ".join(["-s -w", *(f"-X {_VERSION_PACKAGE}.{key}={value}" for key, value in facts.items())])
     temporary = program.with_name(f".{program.name}.{os.getpid()}")
-    command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(temporary), f"./{package}"]
+    command = ["go", "build", f"-modfile={modules.name}", "-trimpath", "-ldflags", flags, "-o", str(temporary)]
+    command.append(f"./{package}")
     done = subprocess.run(
         command, cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True, check=False
     )
@@ -71,8 +89,9 @@ def build(package: str = "kube") -> Path:
 class Upstream:
     """One running control plane; `kubeconfig` is its administrator's way in, `directory` holds its data and logs."""
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, port: int = 0, minor: int = NEWEST) -> None:
         self.directory = directory
+        self.minor = minor
         self.pki = Pki.ensure(directory / "pki")
         self.port = port or _free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -91,11 +110,12 @@ class Upstream:
         flags: Mapping[str, Sequence[str]] | None = None,
         port: int = 0,
         directory: Path | None = None,
+        minor: int = NEWEST,
     ) -> Upstream:
         """A control plane that answers; `flags` are more flags for a component. Raises `UpstreamError`."""
-        program = build()
+        program = build(minor=minor)
         temporary = tempfile.TemporaryDirectory(prefix="seatrial-upstream-") if directory is None else None
-        upstream = cls(directory or Path(temporary.name if temporary else ""), port)
+        upstream = cls(directory or Path(temporary.name if temporary else ""), port, minor)
         upstream._temporary = temporary
         try:
             for component in components:
@@ -107,7 +127,7 @@ class Upstream:
 
     def add(self, component: str, flags: Sequence[str] = ()) -> None:
         """One more component, which answers when this returns. Raises `UpstreamError`."""
-        self._start(build(), component, flags)
+        self._start(build(minor=self.minor), component, flags)
 
     def log(self, component: str) -> str:
         path = self.directory / f"{component}.log"
@@ -172,7 +192,7 @@ class Upstream:
             f"--initial-cluster=default={peer}",
             "--log-level=warn",
             "--unsafe-no-fsync",
-        ], f"{self._etcd_url}/readyz"
+        ], f"{self._etcd_url}/health"
 
     def _kube_apiserver(self) -> tuple[list[str], str]:
         return [
@@ -202,7 +222,7 @@ class Upstream:
 
     def _kube_scheduler(self) -> tuple[list[str], str]:
         port = _free_port()
-        return [*self._serving(port), *self._as_administrator()], f"https://127.0.0.1:{port}/readyz"
+        return [*self._serving(port), *self._as_administrator()], f"https://127.0.0.1:{port}/healthz"
 
     def _serving(self, port: int) -> list[str]:
         certificate, key = self.pki.directory / "server.crt", self.pki.directory / "server.key"
@@ -240,7 +260,9 @@ def _answers(url: str, context: ssl.SSLContext) -> bool:
 
 
 if __name__ == "__main__":
-    with Upstream.start(components=(*CONTROL_PLANE, "kube-scheduler")) as running:
+    parser = argparse.ArgumentParser(description="Run one until interrupted.")
+    parser.add_argument("--minor", type=int, choices=MINORS, default=NEWEST)
+    with Upstream.start(components=(*CONTROL_PLANE, "kube-scheduler"), minor=parser.parse_args().minor) as running:
         print(json.dumps({"kubeconfig": str(running.kubeconfig), "url": running.url}), flush=True)
         try:
             while True:
