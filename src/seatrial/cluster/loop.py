@@ -3,7 +3,9 @@
 Which changes concern whom follows from the controllers' declared reads (`control.relations`); the index of `Objects`
 finds them without looking at everything. Rules: one decision at a time, on the objects as they are now; a conflict
 means that somebody was faster, a refused write is an obstacle in the world: both are tried again after a back-off that
-doubles and ends with the first decision that gets through; nothing here knows any controller by name.
+doubles and ends with the first decision that gets through; nothing here knows any controller by name. A subject for
+which a controller writes without end (a million replicas, two owners that undo each other's work) gets an allowance, so
+that a moment of virtual time always ends.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ logger = logging.getLogger(__name__)
 FIRST_RETRY: Final = timedelta(milliseconds=5)
 LAST_RETRY: Final = timedelta(seconds=1000)
 """Upstream's back-off of a work queue's item (client-go `DefaultTypedControllerRateLimiter`)."""
+ALLOWANCE: Final = 2000
+"""Writes for one subject that a controller may do at once; a decision without any counts as one."""
+REFILL_PER_S: Final = 20
+"""What is added to an allowance again: the default --kube-api-qps of kube-controller-manager."""
 
 _Item = tuple[int, Key]
 """A controller's position and one of its subjects."""
@@ -37,6 +43,19 @@ class _Outcome:
     wake_at: datetime | None = None
     failed: bool = False
     refusal: Refusal | None = None
+    writes: int = 0
+
+
+@dataclass(slots=True)
+class _Allowance:
+    left: float
+    at: datetime
+
+    def wait_s(self, now: datetime) -> float:
+        """How long until something may be done again."""
+        passed_s = max(0.0, (now - self.at).total_seconds())  # a clock that was set back refills nothing
+        self.left, self.at = min(ALLOWANCE, self.left + passed_s * REFILL_PER_S), now
+        return 0.0 if self.left >= 1 else (1 - self.left) / REFILL_PER_S
 
 
 @dataclass(slots=True)
@@ -69,6 +88,9 @@ class ControlLoop:
         self._timers: dict[_Item, Timer] = {}
         self._failures: dict[_Item, int] = {}
         self._memories: dict[_Item, Hashable] = {}
+        self._allowances: dict[_Item, _Allowance] = {}
+        self._held_back: set[_Item] = set()
+        """Who has used up its allowance and has more to do."""
         self.lags: dict[str, timedelta] = {}
         """How late a controller, by its name, hears of changes; nothing is late unless somebody wants a fault."""
         self._lagging: set[_Item] = set()
@@ -90,6 +112,14 @@ class ControlLoop:
         self._timers.clear()
         self._queue.clear()
 
+    def restless(self) -> tuple[str, ...]:
+        """Who is held back at this time because it wrote more than anybody should, as a person would name it."""
+        return tuple(
+            f"{self._controllers[position].name}: {key} keeps changing: more than {ALLOWANCE} writes at once and "
+            f"{REFILL_PER_S} a second"
+            for position, key in sorted(self._held_back, key=lambda item: (item[0], str(item[1])))
+        )
+
     def _on_change(self, change: Change) -> None:
         changed = change.after or change.before
         assert changed is not None, "a change has a side"
@@ -101,6 +131,8 @@ class ControlLoop:
                 self._forget_timer((position, changed.key))
                 self._failures.pop((position, changed.key), None)
                 self._memories.pop((position, changed.key), None)
+                self._allowances.pop((position, changed.key), None)
+                self._held_back.discard((position, changed.key))
             if shows.within(controller.view):
                 self._add(position, changed.key)
         sides = [side for side in (change.before, change.after) if side is not None]
@@ -183,7 +215,19 @@ class ControlLoop:
     def _decide(self, item: _Item) -> None:
         position, key = item
         self._forget_timer(item)
+        now = self._clock.now()
+        allowance = self._allowances.get(item)
+        if allowance is not None and (wait_s := allowance.wait_s(now)):
+            if item not in self._held_back:
+                self._held_back.add(item)
+                logger.warning("%s", self.restless()[-1])
+            self._timers[item] = self._clock.call_at(now + timedelta(seconds=wait_s), lambda: self._add(position, key))
+            return
+        self._held_back.discard(item)
         outcome = self._attempt(position, key, None)
+        if allowance is None:
+            allowance = self._allowances[item] = _Allowance(ALLOWANCE, now)
+        allowance.left -= max(1, outcome.writes)
         wakes = [outcome.wake_at]
         if outcome.failed:
             if outcome.refusal is not None and self._controllers[position].hears_refusals:
@@ -221,12 +265,12 @@ class ControlLoop:
             try:
                 component.apply(write)
             except ConflictError:
-                return _Outcome(decision.wake_at, failed=True)
+                return _Outcome(decision.wake_at, failed=True, writes=len(decision.writes))
             except RefusedError as error:
                 if refused is not None or not controller.hears_refusals:
                     logger.warning("%s: %s: %s", controller.name, named(write), error)
-                return _Outcome(decision.wake_at, failed=True, refusal=Refusal(write, str(error)))
-        return _Outcome(decision.wake_at)
+                return _Outcome(decision.wake_at, True, Refusal(write, str(error)), len(decision.writes))
+        return _Outcome(decision.wake_at, writes=len(decision.writes))
 
     def _forget_timer(self, item: _Item) -> None:
         timer = self._timers.pop(item, None)

@@ -16,7 +16,7 @@ from tests.conformance.histories.differences import Difference
 from tests.conformance.histories.known import KNOWN
 from tests.conformance.histories.script import Recording, Script
 from tests.conformance.histories.targets import QUIET_S, STEP_S, WITHOUT, UpstreamTarget, play_ours, play_upstream
-from tests.conformance.upstream import CONTROL_PLANE, Upstream
+from tests.conformance.upstream import CONTROL_PLANE, MINORS, NEWEST, Upstream
 
 AT_ONCE = 50
 REPEATS = 3
@@ -60,10 +60,10 @@ def record(target: UpstreamTarget, module: ModuleType, made: Sequence[Script]) -
     ]
 
 
-def differing(recorded: Sequence[Recording], module: ModuleType) -> list[Difference]:
+def differing(recorded: Sequence[Recording], module: ModuleType, minor: int) -> list[Difference]:
     found = []
     for recording in recorded:
-        ours = play_ours(recording.script, module.WATCHED, getattr(module, "STEP_S", STEP_S))
+        ours = play_ours(recording.script, module.WATCHED, getattr(module, "STEP_S", STEP_S), minor)
         difference = differences.first(recording.script, recording.snapshots, ours)
         if difference is not None:
             found.append(difference)
@@ -77,21 +77,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="keep what upstream did")
     parser.add_argument("--replay", action="store_true", help="compare with what was kept; needs no upstream")
+    parser.add_argument("--minor", type=int, choices=MINORS, default=NEWEST, help="Kubernetes 1.MINOR, on both sides")
     parser.add_argument("--stories", type=int, default=5, help="differences to tell in full")
     asked = parser.parse_args()
+    minor = asked.minor
     chosen = {name: module for name, module in kinds().items() if not asked.kinds or name in asked.kinds}
     if asked.replay:
-        return sum(tell(name, recordings.load(name), module, asked.stories) for name, module in chosen.items()) > 0
+        bad = sum(
+            tell(name, recordings.load(name, minor), module, asked.stories, minor) for name, module in chosen.items()
+        )
+        return bad > 0
     bad = 0
     watched = sorted({kind for module in chosen.values() for kind in module.WATCHED})
-    with Upstream.start(components=CONTROL_PLANE, flags=flags()) as upstream:
+    with Upstream.start(components=CONTROL_PLANE, flags=flags(), minor=minor) as upstream:
         target = UpstreamTarget(upstream, watched)
         for name, module in chosen.items():
             made = scripts(name, module, asked.histories, asked.seed)
             recorded = record(target, module, made)
             steady = list(recorded)
             for _ in range(REPEATS):
-                suspects = {difference.script.seed for difference in differing(steady, module)}
+                suspects = {difference.script.seed for difference in differing(steady, module, minor)}
                 again = record(target, module, [script for script in made if script.seed in suspects])
                 shaking = shaky(steady, again)
                 for difference in shaking[: asked.stories]:
@@ -101,8 +106,8 @@ def main() -> int:
             if len(steady) < len(recorded):
                 print(f"{name}: {len(recorded) - len(steady)} histories do not repeat on upstream itself; left out")
             if asked.record:
-                recordings.save(name, steady)
-            bad += tell(name, steady, module, asked.stories)
+                recordings.save(name, steady, minor)
+            bad += tell(name, steady, module, asked.stories, minor)
         target.stop()
     return bad > 0
 
@@ -115,8 +120,8 @@ def shaky(recorded: Sequence[Recording], again: Sequence[Recording]) -> list[Dif
     return [difference for difference in found if difference is not None]
 
 
-def tell(name: str, recorded: Sequence[Recording], module: ModuleType, stories: int) -> int:
-    all_found = differing(recorded, module)
+def tell(name: str, recorded: Sequence[Recording], module: ModuleType, stories: int, minor: int) -> int:
+    all_found = differing(recorded, module, minor)
     found = [difference for difference in all_found if difference.script.seed not in KNOWN]
     for difference in found[:stories]:
         print(difference.story())

@@ -20,7 +20,7 @@ from seatrial.cluster.loop import ControlLoop
 from seatrial.cluster.objects import Objects
 from seatrial.control import CONTROLLERS
 from seatrial.control.access import User
-from seatrial.control.controller import Controller
+from seatrial.control.controller import NEWEST_MINOR, Controller
 from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.deploy.client import ApiError, Client
 from seatrial.kube.objects import JsonObject
@@ -168,11 +168,12 @@ def _await_quiet(worlds: Sequence[World], quiet_s: float) -> set[str]:
 class Ours:
     """seatrial's API and controllers in this thread, in virtual time."""
 
-    def __init__(self, seed: str, controllers: Sequence[Controller] = CONTROLLERS) -> None:
+    def __init__(self, seed: str, controllers: Sequence[Controller] = CONTROLLERS, minor: int = NEWEST_MINOR) -> None:
         random_ = random.Random(seed)
         self.clock = VirtualClock(datetime(2026, 3, 1, 12, 0, 0, 300_000, tzinfo=UTC))
         self.api = Api(
             Store(None),
+            version=f"1.{minor}",
             now=self.clock.now,
             new_uid=lambda: str(uuid.UUID(int=random_.getrandbits(128), version=4)),
             suffix=lambda: "".join(random_.choices(_LETTERS, k=5)),
@@ -182,7 +183,7 @@ class Ours:
         left_out = {*WITHOUT, "node-controller", "pod-garbage-collector"}  # sources of events, not the names of flags
         everybody = (*controllers, root_ca_publisher("CERTIFICATE"))
         wanted = [controller for controller in everybody if controller.name not in left_out]
-        self._loop = ControlLoop(wanted, Objects(self.api), self.clock)
+        self._loop = ControlLoop(wanted, Objects(self.api), self.clock, minor=minor)
         self._loop.start()
 
     def now(self) -> datetime:
@@ -207,9 +208,11 @@ class Ours:
                 return response.status, msgspec.json.decode(response.body)
 
 
-def play_ours(script: Script, kinds: Iterable[str], step_s: float = STEP_S) -> list[Snapshot]:
+def play_ours(
+    script: Script, kinds: Iterable[str], step_s: float = STEP_S, minor: int = NEWEST_MINOR
+) -> list[Snapshot]:
     """One script, as many virtual seconds as it takes upstream."""
-    return list(_snapshots(Ours(script.seed), script, kinds, step_s))
+    return list(_snapshots(Ours(script.seed, minor=minor), script, kinds, step_s))
 
 
 def _snapshots(ours: Ours, script: Script, kinds: Iterable[str], step_s: float) -> Iterator[Snapshot]:

@@ -1,8 +1,8 @@
 """Kubernetes itself, to compare with: etcd, kube-apiserver, kube-controller-manager and kube-scheduler on this machine.
 
 They are compiled once, from the Go module in this directory, into the user's cache, and run as plain processes on free
-ports of 127.0.0.1. Needs Go 1.26 and, the first time, the Go module proxy and some minutes. The module's `go.mod` is that
-of the newest version; an older one, `v1.N.mod`, is the same module with that version's requirements.
+ports of 127.0.0.1. Needs Go 1.26 and, the first time, the Go module proxy and some minutes. `go.mod` is that
+of the newest version; `v1.N.mod` makes the same module one of an older version.
 
     with Upstream.start() as upstream:
         client = Client(upstream.kubeconfig)
@@ -36,7 +36,7 @@ from seatrial.server.pki import Pki
 
 SOURCE: Final = Path(__file__).resolve().parent
 NEWEST: Final = 37
-MINORS: Final = (29, 32, NEWEST)
+MINORS: Final = (30, 32, NEWEST)
 """The versions 1.x that can be compiled."""
 CONTROL_PLANE: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
 _VERSION_PACKAGE: Final = "k8s.io/component-base/version"
