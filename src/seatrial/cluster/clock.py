@@ -8,19 +8,50 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from seatrial.node.runtime import Timer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+STEP: Final = timedelta(seconds=5)
+"""A larger difference between the machine's clock and its ticking is a step: somebody set it, or it was suspended."""
+CATCHING_UP: Final = 0.1
+"""Of each second, while the machine's clock was set back and this one waits for it."""
+
+
 class RealClock:
-    """The machine's clock; calls happen on the running event loop."""
+    """The machine's clock, but never back; calls happen on the running event loop.
+
+    What was measured stays in the past: set back, this clock runs slower until the machine's has come up to it. Set
+    forward, it follows at once and tells `on_step`, since nobody was silent for the time that was left out.
+    """
+
+    def __init__(
+        self, wall: Callable[[], datetime] = lambda: datetime.now(UTC), ticking: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.on_step: Callable[[], None] = lambda: None
+        self._wall = wall
+        self._ticking = ticking
+        self._ahead = timedelta()
+        self._looked = (wall(), ticking())
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        wall, ticks = self._wall(), self._ticking()
+        passed = timedelta(seconds=ticks - self._looked[1])
+        step = wall - self._looked[0] - passed
+        self._looked = (wall, ticks)
+        self._ahead = max(timedelta(), self._ahead - passed * CATCHING_UP)
+        if abs(step) > STEP:
+            before = self._ahead
+            self._ahead = max(timedelta(), before - step)
+            if step > before:
+                self.on_step()
+        return wall + self._ahead
 
     def call_at(self, when: datetime, call: Callable[[], None]) -> Timer:
         delay_s = max(0.0, (when - self.now()).total_seconds())
@@ -85,7 +116,8 @@ class VirtualClock:
 
 
 class LeapingClock:
-    """For people who watch a simulation: real time, plus leaps to the next call while `leaps` holds.
+    """For people who watch a simulation: real time, plus leaps to the next call while `leaps` holds. Whoever sets the
+    machine's clock does not set this one.
 
     `run` makes the calls; between two of them the event loop gets its turn, so that the API goes on answering.
     """
@@ -93,12 +125,14 @@ class LeapingClock:
     def __init__(self, ahead: timedelta = timedelta()) -> None:
         self.leaps: Callable[[], bool] = lambda: False
         self._ahead = max(timedelta(), ahead)
+        self._began = (datetime.now(UTC), time.monotonic())
         self._order = itertools.count()
         self._calls: list[tuple[datetime, int, _Call]] = []
         self._changed = asyncio.Event()
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self._ahead
+        began, ticks = self._began
+        return began + timedelta(seconds=time.monotonic() - ticks) + self._ahead
 
     def call_at(self, when: datetime, call: Callable[[], None]) -> Timer:
         timer = _Call(call)

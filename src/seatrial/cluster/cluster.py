@@ -132,6 +132,8 @@ class Cluster:
             if certificate:
                 managed.append(serviceaccount.root_ca_publisher(certificate))
         self.loop = ControlLoop(managed, self.objects, clock, minor=minor)
+        if isinstance(clock, RealClock):
+            clock.on_step = self.loop.start_over_soon
         self._scheduling = (
             SchedulingLoop(self.objects, clock, minor=minor, seed=seed) if scheduler.CONTROLLER in controllers else None
         )

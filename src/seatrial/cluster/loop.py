@@ -50,6 +50,7 @@ class _Outcome:
 class _Allowance:
     left: float
     at: datetime
+    told: bool = False
 
     def wait_s(self, now: datetime) -> float:
         """How long until something may be done again."""
@@ -100,6 +101,14 @@ class ControlLoop:
     def start(self) -> None:
         """Look at every subject once and follow the changes from now on."""
         self._stop_watching = self._objects.subscribe(self._on_change)
+        self._look_at_all()
+
+    def start_over_soon(self) -> None:
+        """Time took a step: what was remembered, and when, is worth nothing, as after a restart."""
+        self._memories.clear()
+        self._clock.call_at(self._clock.now(), self._look_at_all)
+
+    def _look_at_all(self) -> None:
         for position, controller in enumerate(self._controllers):
             for subject in self._objects.all(controller.subject):
                 self._consider(position, subject.key, subject)
@@ -114,11 +123,12 @@ class ControlLoop:
 
     def restless(self) -> tuple[str, ...]:
         """Who is held back at this time because it wrote more than anybody should, as a person would name it."""
-        return tuple(
-            f"{self._controllers[position].name}: {key} keeps changing: more than {ALLOWANCE} writes at once and "
-            f"{REFILL_PER_S} a second"
-            for position, key in sorted(self._held_back, key=lambda item: (item[0], str(item[1])))
-        )
+        return tuple(self._complaint(item) for item in sorted(self._held_back))
+
+    def _complaint(self, item: _Item) -> str:
+        position, key = item
+        name = self._controllers[position].name
+        return f"{name}: {key} wants more than {ALLOWANCE} writes at once and {REFILL_PER_S} a second after that"
 
     def _on_change(self, change: Change) -> None:
         changed = change.after or change.before
@@ -218,9 +228,10 @@ class ControlLoop:
         now = self._clock.now()
         allowance = self._allowances.get(item)
         if allowance is not None and (wait_s := allowance.wait_s(now)):
-            if item not in self._held_back:
-                self._held_back.add(item)
-                logger.warning("%s", self.restless()[-1])
+            self._held_back.add(item)
+            if not allowance.told:
+                allowance.told = True
+                logger.warning("%s", self._complaint(item))
             self._timers[item] = self._clock.call_at(now + timedelta(seconds=wait_s), lambda: self._add(position, key))
             return
         self._held_back.discard(item)

@@ -45,6 +45,7 @@ from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.control.volumes import mounting
 from seatrial.kube.objects import Container, CSIDriver, Job, Node, PersistentVolume, Pod
 from seatrial.kube.quantities import Quantity
+from seatrial.kube.times import after
 from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.runtime import Clock
 
@@ -464,12 +465,12 @@ class SimulatedRuntime:
             return
         self._pods[uid_on_node(pod)].stopped_for.setdefault((name, attempt), action.reason)
         stop = facts.stops.get(name, Stop(now))
-        kill_at = now + timedelta(seconds=action.grace_s)
+        kill_at = after(now, action.grace_s)
         kill_at = kill_at if stop.kill_at is None else min(kill_at, stop.kill_at)
         self._change(pod, replace(facts, stops={**facts.stops, name: replace(stop, kill_at=kill_at)}))
         hook = _container(pod, name)[0].lifecycle
         sleep = hook.pre_stop.sleep if hook is not None and hook.pre_stop is not None else None
-        hook_over_at = stop.asked_at + timedelta(seconds=sleep.seconds if sleep is not None else 0)
+        hook_over_at = after(stop.asked_at, sleep.seconds if sleep is not None else 0)
         ends_at = max(now, hook_over_at) + timedelta(seconds=behaviour.stop_s)
         killed = behaviour.hangs_on_stop or ends_at > kill_at
         delay_s = (min(kill_at, ends_at) if not behaviour.hangs_on_stop else kill_at) - now

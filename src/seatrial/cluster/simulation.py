@@ -140,6 +140,9 @@ class UnderWay:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
+    def names(self) -> list[Key]:
+        return sorted(self._keys)
+
     def _on_change(self, change: Change) -> None:
         obj = change.after or change.before
         assert obj is not None, "a change has a side"

@@ -98,4 +98,9 @@ class VirtualCluster:
         return self.clock.run(patience, until=self.is_settled)
 
     def is_settled(self) -> bool:
-        return not self.clock.is_due() and not self._under_way
+        return not self.clock.is_due() and not self._under_way and not self.cluster.loop.restless()
+
+    def unsettled(self) -> tuple[str, ...]:
+        """What is under way, and who goes on writing without end, as a person would name it."""
+        under_way = (f"{key} is not what it is to be" for key in self._under_way.names())
+        return (*under_way, *self.cluster.loop.restless())

@@ -22,10 +22,14 @@ from seatrial.control.writes import Create, Delete, RecordEvent, UpdateStatus, W
 from seatrial.kube.objects import CronJob, Job, Object, ObjectMeta
 from seatrial.kube.objects.batch import CronJobStatus, JobStatus
 from seatrial.kube.objects.services import ObjectReference
+from seatrial.kube.times import after
 
 SCHEDULED_AT: Final = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _SLACK: Final = timedelta(milliseconds=100)
 """Added to the next scheduled time, for clocks that differ a little."""
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Times beyond these, which only a status written by hand holds, count as these: calendars end where years do."""
 _MANY: Final = 100
 
 
@@ -138,7 +142,7 @@ class _Work:
             self.tell("Warning", "TooManyMissedTimes", f"too many missed start times. {advice}")
         name = f"{self.cron_job.metadata.name}-{int(due.timestamp()) // 60}"
         deadline_s = spec.starting_deadline_seconds
-        if deadline_s is not None and due + timedelta(seconds=deadline_s) < now:
+        if deadline_s is not None and after(due, deadline_s) < now:
             when = due.strftime("%a, %d %b %Y %H:%M:%S +0000")
             self.tell("Warning", "MissSchedule", f"Missed scheduled time to start a job: {when}")
         elif any(ref.name == name for ref in self.status.active) or self.status.last_schedule_time == due:
@@ -256,7 +260,8 @@ def _missed(cron_job: CronJob, now: datetime, schedule: Schedule, *, with_deadli
     earliest = cron_job.status.last_schedule_time or cron_job.metadata.creation_timestamp or now
     deadline_s = cron_job.spec.starting_deadline_seconds
     if with_deadline and deadline_s is not None:
-        earliest = max(earliest, now - timedelta(seconds=deadline_s))
+        earliest = max(earliest, after(now, -deadline_s))
+    earliest = min(max(earliest, _EARLIEST), _LATEST)
     first = schedule.next(earliest)
     if first is not None and now < first:
         return _Missed(earliest)

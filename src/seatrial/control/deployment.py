@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ from seatrial.kube.objects import (
 )
 from seatrial.kube.objects.pods import PodStatus
 from seatrial.kube.objects.workloads import DeploymentCondition, DeploymentStatus
+from seatrial.kube.times import after
 
 T = TypeVar("T", bound=Object)
 
@@ -321,13 +322,17 @@ class Rollout:
         return {DESIRED_REPLICAS: str(self.replicas), MAX_REPLICAS: str(self.limits.max_total)}
 
     def clean_up(self) -> None:
-        """Delete the old ReplicaSets without pods that exceed revisionHistoryLimit, lowest revision first."""
+        """Delete the old ReplicaSets without pods that exceed revisionHistoryLimit, lowest revision first.
+
+        Upstream looks at the sizes as they were observed: it deletes what it has just scaled up while paused.
+        """
         limit = self.deployment.spec.revision_history_limit
         if limit is None or limit == _FOREVER:
             return
         old = sorted((rs for rs in self.old_sets if rs.metadata.deletion_timestamp is None), key=_revision)
         for rs in old[: max(0, len(old) - limit)]:
-            if rs.status.replicas == 0 and _size(rs) == 0 and rs.metadata.generation <= rs.status.observed_generation:
+            size = _size(self.observed.get(rs.metadata.name, rs))
+            if rs.status.replicas == size == 0 and rs.metadata.generation <= rs.status.observed_generation:
                 self.deleted.append(rs)
 
     # Status
@@ -419,7 +424,7 @@ class Rollout:
     def _deadline(self, condition: DeploymentCondition) -> datetime | None:
         if self.deadline_s is None or condition.last_update_time is None:
             return None
-        return condition.last_update_time + timedelta(seconds=self.deadline_s)
+        return after(condition.last_update_time, self.deadline_s)
 
     def _look_again(self) -> None:
         """A rollout under way is looked at again one second after its deadline."""
@@ -428,7 +433,7 @@ class Rollout:
             return
         if condition.reason not in {"ProgressDeadlineExceeded", "NewReplicaSetAvailable"}:
             deadline = self._deadline(condition)
-            self.wake_at = None if deadline is None else max(deadline, self.now) + timedelta(seconds=1)
+            self.wake_at = None if deadline is None else after(max(deadline, self.now), 1)
 
     def _replica_failure(self) -> DeploymentCondition | None:
         new = self.new_set

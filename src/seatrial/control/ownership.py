@@ -7,7 +7,7 @@ released. An owner that is being deleted does neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from seatrial.control.writes import Update
 from seatrial.kube import selectors
 from seatrial.kube.objects import LabelSelector, Object, OwnerReference, Pod
+from seatrial.kube.times import after
 
 T = TypeVar("T", bound=Object)
 
@@ -85,7 +86,7 @@ def is_ready(pod: Pod) -> bool:
 def available_at(pod: Pod, min_ready_seconds: int) -> datetime | None:
     """When a ready pod becomes, or became, available: ready for `min_ready_seconds`. None when it is not ready."""
     since = ready_since(pod)
-    return None if since is None else since + timedelta(seconds=min_ready_seconds)
+    return None if since is None else after(since, min_ready_seconds)
 
 
 def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:

@@ -30,6 +30,7 @@ from seatrial.kube.objects import (
 )
 from seatrial.kube.objects.policy import ResourceQuotaStatus, ScopedResourceSelectorRequirement
 from seatrial.kube.quantities import ZERO, Quantity
+from seatrial.kube.times import after
 
 Amounts = Mapping[str, Quantity]
 
@@ -124,7 +125,7 @@ def _pod_usage(pod: Pod, now: datetime) -> dict[str, Quantity]:
     if pod.status.phase in {"Succeeded", "Failed"}:
         return {}
     grace_s, since = meta.deletion_grace_period_seconds, meta.deletion_timestamp
-    if since is not None and grace_s is not None and now > since + timedelta(seconds=grace_s):
+    if since is not None and grace_s is not None and now > after(since, grace_s):
         return {}  # stuck: its node may be lost, and its owner must be able to replace it
     limits = _with_limits(pod.spec)
     return {"pods": ONE, **_compute(_sizes(pod.spec), _sizes(limits))}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from seatrial.control.writes import Delete, RecordEvent, UpdateStatus, Write
 from seatrial.kube.objects import Node, Object, ObjectMeta, Pod
 from seatrial.kube.objects.nodes import NodeSpec, Taint
 from seatrial.kube.objects.pods import PodCondition, PodSpec, Toleration
+from seatrial.kube.times import after
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _due(pod: Pod, taints: tuple[Taint, ...], scheduled: datetime | None, now: d
     seconds = [each.toleration_seconds for each in used if each.toleration_seconds is not None]
     if not seconds:
         return None
-    return scheduled or now + timedelta(seconds=max(0, min(seconds)))
+    return scheduled or after(now, max(0, min(seconds)))
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 from seatrial.control.controller import Controller, Decision, Seen
 from seatrial.control.job.conditions import outcome
 from seatrial.control.writes import Delete, Propagation
 from seatrial.kube.objects import Job, Object
+from seatrial.kube.times import after
 
 
 def reconcile(seen: Seen) -> Decision:
@@ -19,7 +19,7 @@ def reconcile(seen: Seen) -> Decision:
         return Decision()
     if ended.last_transition_time is None:
         return Decision()
-    expires_at = ended.last_transition_time + timedelta(seconds=ttl_s)
+    expires_at = after(ended.last_transition_time, ttl_s)
     if expires_at > seen.now:
         return Decision(wake_at=expires_at)
     return Decision((Delete(job, propagation=Propagation.FOREGROUND),))

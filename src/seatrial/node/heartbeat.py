@@ -129,16 +129,28 @@ class Heartbeat:
         self.stop()
 
     def on_change(self, change: Change) -> None:
-        """Contradict whoever says that the node is not well."""
+        """Contradict whoever says that the node is not well, or who took its lease, as soon as a kubelet would."""
         node = change.after
-        if isinstance(node, Node) and node.metadata.name == self._name and self._since is not None:
+        if self._since is None:
+            return
+        if isinstance(node, Node) and node.metadata.name == self._name:
             ready = condition(node, "Ready")
             if ready is None or (ready.status == "True") == bool(self._not_ready):
                 self._clock.call_at(self._clock.now(), self._contradict)
+        lease = change.after or change.before
+        if self._renews or not isinstance(lease, Lease) or lease.metadata.name != self._name:
+            return
+        if change.after is None or lease.spec != self._lease(None):
+            now = self._clock.now()
+            self._clock.call_at(now + RENEWAL - (now - self._since) % RENEWAL, self._hold)
 
     def _contradict(self) -> None:
         if self._since is not None:
             self._report()
+
+    def _hold(self) -> None:
+        if self._since is not None:
+            self._write_lease(None)
 
     def _beat(self) -> None:
         self._write_lease(self._clock.now())
@@ -156,13 +168,16 @@ class Heartbeat:
         node = self._cluster.get(Node, "", self._name)
         if node is None:
             return
-        spec = LeaseSpec(holder_identity=self._name, lease_duration_seconds=LEASE_DURATION_S, renew_time=renewed)
+        spec = self._lease(renewed)
         lease = self._cluster.get(Lease, LEASES, self._name)
         if lease is None:
             meta = ObjectMeta(name=self._name, namespace=LEASES, owner_references=(_owner(node),))
             self._apply(Create(Lease(metadata=meta, spec=spec)))
         elif lease.spec != spec:
             self._apply(Update(lease, replace(lease, spec=spec)))
+
+    def _lease(self, renewed: datetime | None) -> LeaseSpec:
+        return LeaseSpec(holder_identity=self._name, lease_duration_seconds=LEASE_DURATION_S, renew_time=renewed)
 
     def _report(self) -> None:
         node = self._cluster.get(Node, "", self._name)

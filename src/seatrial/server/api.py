@@ -17,13 +17,14 @@ import random
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from seatrial.control import access, admission
 from seatrial.kube import patches, schemas
 from seatrial.kube.customresources import rules, shape
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
+from seatrial.kube.times import after
 from seatrial.server import (
     accounts,
     addresses,
@@ -232,7 +233,7 @@ class Api:
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         metadata["uid"] = self.new_uid()
         metadata["creationTimestamp"] = wire_time(self.now())
-        if strategies.has_generation(resource):
+        if strategies.has_generation(resource) and (resource.kind != "Pod" or self.minor >= 33):
             metadata["generation"] = 1
         raw = {**raw, "metadata": metadata}
         if "status" in resource.subresources and resource.native not in _STATUS_ON_CREATE:
@@ -665,7 +666,7 @@ class Api:
         if not metadata.get("deletionTimestamp") or grace_s < metadata.get("deletionGracePeriodSeconds", 0):
             if "generation" in metadata and not metadata.get("deletionTimestamp"):
                 metadata["generation"] += 1
-            metadata["deletionTimestamp"] = wire_time(self.now() + timedelta(seconds=grace_s))
+            metadata["deletionTimestamp"] = wire_time(after(self.now(), grace_s))
             if raw["kind"] != "Namespace":
                 metadata["deletionGracePeriodSeconds"] = grace_s
         return {**raw, "metadata": metadata}

@@ -203,9 +203,13 @@ class Cluster:
 
     def settle(self, patience_s: float = 3600.0) -> bool:
         """Let time pass until nothing is under way (no pod starts or stops, no workload is short of what it is to be),
-        at most `patience_s`; whether it came to that.
+        at most `patience_s`; whether it came to that. If not, `unsettled` says what kept it.
         """
         return self._await(self._pass(timedelta(seconds=patience_s), self._virtual.is_settled))
+
+    def unsettled(self) -> tuple[str, ...]:
+        """What is under way now, and which controllers go on writing without end; for people to read."""
+        return self._call(self._virtual.unsettled)
 
     @contextmanager
     def flowing(self) -> Iterator[None]:

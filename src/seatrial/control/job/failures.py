@@ -15,6 +15,7 @@ from typing import Final
 from seatrial.kube.objects import ContainerStatus, Job, Pod
 from seatrial.kube.objects.batch import PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule
 from seatrial.kube.objects.pods import ContainerStateTerminated
+from seatrial.kube.times import after
 
 FIRST_BACKOFF: Final = timedelta(seconds=10)
 LONGEST_BACKOFF: Final = timedelta(minutes=10)
@@ -140,7 +141,7 @@ def finished_at(pod: Pod) -> datetime | None:
         if condition.type == "Ready" and condition.status == "False" and condition.last_transition_time is not None:
             return condition.last_transition_time
     if pod.metadata.deletion_timestamp is not None:
-        return pod.metadata.deletion_timestamp - timedelta(seconds=pod.metadata.deletion_grace_period_seconds or 0)
+        return after(pod.metadata.deletion_timestamp, -(pod.metadata.deletion_grace_period_seconds or 0))
     return pod.metadata.creation_timestamp
 
 

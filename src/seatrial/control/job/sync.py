@@ -12,7 +12,7 @@ finalizers, and a terminal one (Failed, Complete), written when all are counted 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from seatrial.control.writes import Create, Delete, RecordEvent, Update, UpdateS
 from seatrial.kube import selectors
 from seatrial.kube.objects import Job, Pod
 from seatrial.kube.objects.batch import JobCondition, JobStatus, UncountedTerminatedPods
+from seatrial.kube.times import after
 
 MANAGER: Final = "kubernetes.io/job-controller"
 MOST_UNCOUNTED: Final = 500
@@ -220,7 +221,7 @@ class Sync:
             return self._failed("BackoffLimitExceeded", "Job has reached the specified backoff limit")
         deadline_s, started = self.job.spec.active_deadline_seconds, self.status.start_time
         if deadline_s is not None and started is not None and not self.job.spec.suspend:
-            deadline = started + timedelta(seconds=deadline_s)
+            deadline = after(started, deadline_s)
             if deadline <= self.now:
                 return self._failed("DeadlineExceeded", "Job was active longer than specified deadline")
             self.wake_ups.append(deadline)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from seatrial.control.lifecycle.facts import (
     ContainerPhase,
@@ -21,6 +21,7 @@ from seatrial.control.lifecycle.facts import (
 from seatrial.control.lifecycle.pods import all_containers, succeeded
 from seatrial.control.lifecycle.transitions import Role
 from seatrial.kube.objects import ContainerStatus, Pod, PodStatus
+from seatrial.kube.times import after
 
 DONE = ("Succeeded", "Failed")
 
@@ -118,7 +119,7 @@ def _grace_never_grows(seen: Observed) -> bool:
         stop = seen.facts.stops.get(action.name) if isinstance(action, StopContainer) else None
         if isinstance(action, StopContainer) and stop is not None and stop.kill_at is not None:
             late = seen.now >= stop.kill_at
-            if not late and seen.now + timedelta(seconds=action.grace_s) > stop.kill_at:
+            if not late and after(seen.now, action.grace_s) > stop.kill_at:
                 return False
     return True
 

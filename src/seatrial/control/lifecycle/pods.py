@@ -40,6 +40,7 @@ from seatrial.control.lifecycle.facts import (
 )
 from seatrial.control.lifecycle.transitions import Effect, Resize, Role, Situation, step
 from seatrial.kube.objects import Container, ContainerStatus, Pod
+from seatrial.kube.times import after
 
 DEFAULT_GRACE_S = 30
 LEAST_GRACE_S = 2
@@ -323,7 +324,7 @@ def _turn_to_stop(look: Look, container: Container, role: Role) -> bool:
 
 def _deadline(pod: Pod) -> datetime | None:
     started_at, limit_s = pod.status.start_time, pod.spec.active_deadline_seconds
-    return None if started_at is None or limit_s is None else started_at + timedelta(seconds=limit_s)
+    return None if started_at is None or limit_s is None else after(started_at, limit_s)
 
 
 def grace_s(pod: Pod) -> int:
@@ -334,18 +335,17 @@ def grace_s(pod: Pod) -> int:
 def _end_at(look: Look, *, expired: bool, finished: bool) -> datetime | None:
     """When the time is over that the containers of an ending pod are given; None: it begins now."""
     pod, eviction = look.pod, look.facts.eviction
-    grace = timedelta(seconds=grace_s(pod))
     ends: list[datetime] = []
     if pod.metadata.deletion_timestamp is not None:
         ends.append(pod.metadata.deletion_timestamp)
     if eviction is not None:
-        ends.append(eviction.at + timedelta(seconds=eviction.grace_s))
+        ends.append(after(eviction.at, eviction.grace_s))
     deadline = _deadline(pod)
     if expired and deadline is not None:
-        ends.append(deadline + grace)
+        ends.append(after(deadline, grace_s(pod)))
     if finished:
         finishes = [f.finished_at for f in look.latest.values() if f.finished_at is not None]
-        ends += [max(finishes) + grace] if finishes and not ends else []
+        ends += [after(max(finishes), grace_s(pod))] if finishes and not ends else []
     told = [stop.kill_at for stop in look.facts.stops.values() if stop.kill_at is not None]
     return min(ends, default=max(told, default=None))
 

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,7 @@ from seatrial.kube.objects import (
 )
 from seatrial.kube.objects.volumes import Volume
 from seatrial.kube.quantities import Quantity
+from seatrial.kube.times import after
 from seatrial.node import logs, probes
 from seatrial.node.api import Change, ClusterObjects, Token
 from seatrial.node.dns import host_resolvers
@@ -570,7 +571,7 @@ class LinuxRuntime:
     def _shorten(self, state: _Pod, action: StopContainer) -> None:
         """A stop that is under way ends sooner if it is asked for again with less grace."""
         grace, stop = state.graces.get(action.name), state.stops.get(action.name)
-        kill_at = self._now() + timedelta(seconds=action.grace_s)
+        kill_at = after(self._now(), action.grace_s)
         if grace is None or stop is None or stop.kill_at is None or kill_at >= stop.kill_at:
             return
         state.stops[action.name] = replace(stop, kill_at=kill_at)
@@ -582,7 +583,7 @@ class LinuxRuntime:
         if fact is None or fact.attempt != action.attempt:
             return
         state.stopped_for.setdefault(fact.id, action.reason)
-        kill_at = self._now() + timedelta(seconds=action.grace_s)
+        kill_at = after(self._now(), action.grace_s)
         stop = state.stops.get(name, Stop(self._now()))
         state.stops[name] = replace(stop, kill_at=min(kill_at, stop.kill_at or kill_at))
         self._tell(state)
