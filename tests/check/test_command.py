@@ -227,3 +227,50 @@ def test_no_repair_is_offered_after_which_pods_do_not_fit() -> None:
         "requiredDuringSchedulingIgnoredDuringExecution"
     ]
     assert "checked again for rollout/converges, rollout/available and schedule/fits" in found["message"]
+
+
+CUSTOM = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: widgets.example.com
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec:
+              type: object
+              properties:
+                size: {type: integer, maximum: 3}
+---
+apiVersion: example.com/v1
+kind: Widget
+metadata:
+  name: w
+spec:
+  size: 4
+  colour: red
+"""
+
+
+def test_custom_resources_are_checked_by_the_definitions_beside_them() -> None:
+    found = verdicts(CUSTOM, "schema/valid", 1)
+    assert {(each["message"], each["places"][0]["line"]) for each in found} == {
+        ('spec.colour: unknown field "spec.colour"', 28),
+        ("spec.size: Invalid value: 4: spec.size in body should be less than or equal to 3", 27),
+    }
+
+
+def test_a_definition_that_would_be_refused_is_told_and_makes_no_kind() -> None:
+    found = verdicts(CUSTOM.replace("type: integer, maximum: 3", "maximum: 3"), "schema/valid", 1)
+    messages = [each["message"] for each in found]
+    assert any("must not be empty for specified object fields" in each for each in messages)
+    assert any("has no kind Widget in example.com/v1" in each for each in messages)

@@ -8,6 +8,7 @@ Objects Using Configuration Files". Lists are replaced as a whole; the server de
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,7 @@ from enum import Enum
 from seatrial.deploy.client import ApiError, Client
 from seatrial.kube.objects import JsonObject
 
+ESTABLISHED_WITHIN_S = 30
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 # What others refer to comes first; everything else follows in the files' order.
@@ -48,7 +50,25 @@ def apply(client: Client, objects: Sequence[JsonObject]) -> Iterator[Applied]:
         namespace = metadata.get("namespace", "")
         collection = client.collection(raw["apiVersion"], raw["kind"], namespace)
         outcome = _apply_one(client, collection, raw)
+        if raw["kind"] == "CustomResourceDefinition":
+            _await_kind(client, f"{collection}/{metadata['name']}")
         yield Applied(raw["kind"], namespace, metadata["name"], outcome)
+
+
+def _await_kind(client: Client, path: str) -> None:
+    """A definition's objects can be made once its names are accepted, which takes the server a moment."""
+    deadline = time.monotonic() + ESTABLISHED_WITHIN_S
+    while True:
+        status = client.request("GET", path).get("status") or {}
+        conditions = {each["type"]: each for each in status.get("conditions") or ()}
+        if conditions.get("Established", {}).get("status") == "True":
+            client.forget_kinds()
+            return
+        refused = conditions.get("NamesAccepted", {})
+        if refused.get("status") == "False" or time.monotonic() > deadline:
+            why = refused.get("message") or f"not established after {ESTABLISHED_WITHIN_S} s"
+            raise ApiError({"code": 409, "message": f"{path.rpartition('/')[2]} is not served: {why}"})
+        time.sleep(0.05)
 
 
 def _apply_one(client: Client, collection: str, raw: JsonObject) -> Outcome:

@@ -86,6 +86,10 @@ class Client:
         where = f"/namespaces/{namespace or self.namespace}" if resource["namespaced"] else ""
         return f"{root}{where}/{resource['name']}"
 
+    def forget_kinds(self) -> None:
+        """Ask again which kinds there are: a definition may have made one."""
+        self._plurals.clear()
+
     def close(self) -> None:
         self._connection.close()
 

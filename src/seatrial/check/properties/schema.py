@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from seatrial.check.properties import Question
 from seatrial.check.system import Place
 from seatrial.check.verdicts import Answer, Verdict
-from seatrial.kube import schemas
+from seatrial.kube import faults, schemas
+from seatrial.kube.customresources import files
 
 NAME = "schema/valid"
 
@@ -14,15 +18,33 @@ def check(question: Question) -> list[Verdict]:
     system = question.system
     known = schemas.load(system.version)
     verdicts = [_refuted(finding.place.path or "input", finding.message, finding.place) for finding in system.findings]
+    plain = {id(entry): schemas.validate(entry.written, known) for entry in system.entries}
+    custom = files.known(entry.written for entry in system.entries if not plain[id(entry)])
+    minor = int(system.version.split(".")[1])
     for entry in system.entries:
-        for problem in schemas.validate(entry.written, known):
-            verdicts.append(_refuted(str(entry.key), problem.message, entry.place(*problem.path)))
+        problems: list[tuple[str, Sequence[str | int]]] = []
+        version = custom.get((entry.written.get("apiVersion", ""), entry.written.get("kind", "")))
+        if version is not None:
+            found = files.of_object(entry.written, version, minor)
+            problems = [(str(each), _path(each.field)) for each in found]
+        else:
+            problems = [(each.message, each.path) for each in plain[id(entry)]]
+        if not problems and files.is_definition(entry.written):
+            problems = [(str(each), _path(each.field)) for each in files.of_definition(entry.written)]
+        for message, path in problems:
+            verdicts.append(_refuted(str(entry.key), message, entry.place(*path)))
     if verdicts:
         return verdicts
     message = f"the {len(system.entries)} objects follow the schemas of Kubernetes {system.version}"
     return [
         Verdict(property=NAME, subject="system", verdict=Answer.PROVED, message=message, method="schema validation")
     ]
+
+
+def _path(text: str) -> list[str | int]:
+    """The parts of a field's path as messages write it; where upstream moves things about, as far as it goes."""
+    parts = re.findall(r"\[(\d+)\]|\[([^\]]+)\]|([^.\[\]]+)", text if text != faults.NOWHERE else "")
+    return [int(number) if number else key or name for number, key, name in parts]
 
 
 def _refuted(subject: str, message: str, place: Place) -> Verdict:
