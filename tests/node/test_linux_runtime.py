@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +51,7 @@ class Objects:
     def __init__(self, *objects: Object) -> None:
         self._held = {(type(each), each.metadata.namespace, each.metadata.name): each for each in objects}
         self._listeners: list[Callable[[Change], None]] = []
+        self.token_count: int | None = None
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
         found = self._held.get((kind, namespace, name))
@@ -63,7 +65,11 @@ class Objects:
         raise AssertionError("the runtime writes no objects")
 
     def token(self, pod: Pod, audience: str, lifetime_s: int) -> Token:
-        raise RefusedError("this cluster issues no tokens")
+        if self.token_count is None:
+            raise RefusedError("this cluster issues no tokens")
+        self.token_count += 1
+        text = f"{pod.spec.service_account_name} {audience} {lifetime_s} {self.token_count}"
+        return Token(text, datetime.now(UTC) + timedelta(seconds=lifetime_s * 0.8))
 
     def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
         self._listeners.append(on_change)
@@ -132,12 +138,20 @@ class Bench:
         self.images = Busybox(state / "images") if not (state / "images").exists() else Busybox.__new__(Busybox)
         self.images.layer = state / "images/busybox"
         self.objects = objects
+        self.ahead = timedelta()
+        """How far the nodes' clock is ahead of ours."""
         self.runtime = self.new_runtime()
 
     def new_runtime(self) -> LinuxRuntime:
         plan = self.network.addresses
         return LinuxRuntime(
-            self.network, self.images, self.objects, node_name="one", pod_cidr=str(plan.pods(0)), host_ip=plan.gateway
+            self.network,
+            self.images,
+            self.objects,
+            node_name="one",
+            pod_cidr=str(plan.pods(0)),
+            host_ip=plan.gateway,
+            now=lambda: datetime.now(UTC) + self.ahead,
         )
 
     async def __aenter__(self) -> Bench:
@@ -182,6 +196,45 @@ def leftovers() -> dict[str, object]:
         "monitors": said("sh", "-c", "pgrep -x -r S,R,D conmon || true"),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
     }
+
+
+def test_a_mounted_token_is_exchanged_when_its_time_has_come(state: Path) -> None:
+    objects = Objects()
+    token = {"serviceAccountToken": {"path": "token", "audience": "vault", "expirationSeconds": 600}}
+    web = pod(
+        "web",
+        {"name": "web", "command": ["sleep", "1000"], "volumeMounts": [{"name": "own", "mountPath": "/own"}]},
+        serviceAccountName="robot",
+        securityContext={"fsGroup": 2000},
+        volumes=[{"name": "own", "projected": {"defaultMode": 0o644, "sources": [token]}}],
+    )
+
+    async def story() -> None:
+        async with Bench(state, objects) as bench:
+            bench.runtime.perform(web, CreateSandbox())
+            await until(lambda: bench.runtime.facts(web).problems, "no token")
+            why = 'MountVolume.SetUp failed for volume "own" : failed to fetch token: this cluster issues no tokens'
+            assert bench.runtime.facts(web).problems[""].message == why
+            objects.token_count = 0
+            bench.runtime.perform(web, CreateSandbox())
+            await until(lambda: bench.runtime.facts(web).sandbox, "a token at last")
+            await bench.up(web)
+            assert await bench.sh(web, "web", "cat /own/token; stat -c ' %a %g' -L /own/token") == (
+                "robot vault 600 1 640 2000\n"
+            )
+            bench.runtime.exchange_tokens()
+            bench.ahead = timedelta(seconds=470)
+            bench.runtime.exchange_tokens()
+            assert await bench.sh(web, "web", "cat /own/token") == "robot vault 600 1"
+            bench.ahead = timedelta(seconds=481)
+            bench.runtime.exchange_tokens()
+            assert await bench.sh(web, "web", "cat /own/token") == "robot vault 600 2"
+            objects.token_count = None
+            bench.ahead = timedelta(seconds=2000)
+            bench.runtime.exchange_tokens()
+            assert await bench.sh(web, "web", "cat /own/token") == "robot vault 600 2", "the old one for want of a new"
+
+    asyncio.run(story())
 
 
 def test_two_containers_share_a_network_and_see_their_configuration_which_follows_changes(state: Path) -> None:

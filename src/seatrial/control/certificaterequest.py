@@ -51,7 +51,15 @@ def read(pem: str) -> CertificateRequest:
         names = [each.value for each in found.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
         common = [str(each.value) for each in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         organizations = found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+    except (
+        ValueError,
+        TypeError,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise RequestError(f"the certificate request cannot be read: {error}") from error
     if not good:
         raise RequestError("the signature of the certificate request is not that of its key")

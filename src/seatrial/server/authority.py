@@ -120,15 +120,15 @@ class Authority:
 
         try:
             head, body, signature = token.split(".")
-            header, said, halves = _decoded(head), _decoded(body), _bytes(signature)
-            if header.get("alg") != "ES256" or len(halves) != 2 * _HALF_BYTES:
+            halves = _bytes(signature)
+            if len(halves) != 2 * _HALF_BYTES:
                 return None
             numbers = (int.from_bytes(halves[:_HALF_BYTES], "big"), int.from_bytes(halves[_HALF_BYTES:], "big"))
             made = utils.encode_dss_signature(*numbers)
             self._key.public_key().verify(made, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
         except (ValueError, InvalidSignature):
             return None
-        return said
+        return _decoded(body)  # nothing is read of what somebody else may have written
 
 
 def _extensions(usages: Sequence[str]) -> list[tuple[x509.ExtensionType, bool]]:

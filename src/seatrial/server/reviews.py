@@ -45,7 +45,7 @@ def answer(api: Api, user: User, resource: Resource, namespace: str, raw: JsonOb
         raise errors.bad_request(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
     spec = raw["spec"]
     if resource.kind != "SelfSubjectAccessReview":
-        extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
+        extra = {key: tuple(values or ()) for key, values in (spec.get("extra") or {}).items()}
         user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
     found = access.authorise(api.policy, user, _asked(spec))
     status: JsonObject = {"allowed": found.allowed}

@@ -782,15 +782,18 @@ class LinuxRuntime:
             except (sandboxes.ConfigError, volumes.VolumeError):
                 continue  # what is gone now stays as it was, as the kubelet leaves it
 
+    def exchange_tokens(self) -> None:
+        """Fetch mounted tokens anew whose time has come; after a restart, those of the pods that were adopted."""
+        for state in self._pods.values():
+            projects = state.pod is not None and any(volume.projected for volume in state.pod.spec.volumes)
+            due = not state.tokens or any(self._now() >= token.refresh_at for token in state.tokens.values())
+            if state.sandbox is not None and projects and due:
+                self._refresh_volumes(state)
+
     async def _rotate_tokens(self) -> None:
-        """Exchange mounted tokens when their time has come; after a restart, those of the pods that were adopted."""
         while True:
             await asyncio.sleep(TOKEN_INTERVAL_S)
-            for state in self._pods.values():
-                projects = state.pod is not None and any(volume.projected for volume in state.pod.spec.volumes)
-                due = not state.tokens or any(self._now() >= token.refresh_at for token in state.tokens.values())
-                if state.sandbox is not None and projects and due:
-                    self._refresh_volumes(state)
+            self.exchange_tokens()
 
     async def _rotate_logs(self) -> None:
         while True:
