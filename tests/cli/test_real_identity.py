@@ -45,7 +45,11 @@ spec:
           /kubectl get pods -o name
           /kubectl get secrets
           /kubectl auth whoami -o jsonpath='{.status.userInfo.username}{"\\n"}'
-          /bin/busybox cat /var/run/secrets/kubernetes.io/serviceaccount/namespace; echo
+          cd /var/run/secrets/kubernetes.io/serviceaccount
+          /bin/busybox cat namespace; echo
+          here="--server=https://kubernetes.default.svc --certificate-authority=ca.crt"
+          /kubectl $here --token="$(/bin/busybox cat token)" get pods robot -o name
+          /kubectl $here --token=rubbish get pods robot
       volumeMounts: [{name: kubectl, mountPath: /kubectl, readOnly: true}]
 ---
 apiVersion: v1
@@ -105,6 +109,8 @@ def test_a_pod_may_do_what_its_account_may_and_nothing_else(machine: Machine) ->
         REFUSED,
         "system:serviceaccount:default:robot",
         "default",
+        "pod/robot",
+        "error: You must be logged in to the server (Unauthorized)",
     ]
 
 

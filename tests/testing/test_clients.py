@@ -59,6 +59,39 @@ def test_the_official_client_creates_watches_scales_and_deletes(seatrial_cluster
     api.close()
 
 
+def test_the_official_client_as_a_service_account_may_do_what_its_roles_say(seatrial_cluster: Cluster) -> None:
+    official: Any = kubernetes
+    admin = official.config.new_client_from_config(str(seatrial_cluster.kubeconfig))
+    client = official.client
+    core, rbac = client.CoreV1Api(admin), client.RbacAuthorizationV1Api(admin)
+    core.create_namespaced_service_account("default", {"metadata": {"name": "operator"}})
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]
+    rbac.create_namespaced_role("default", {"metadata": {"name": "reads"}, "rules": rules})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads"}
+    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": "default"}
+    rbac.create_namespaced_role_binding(
+        "default", {"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]}
+    )
+    asked = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[]))
+    issued = core.create_namespaced_service_account_token("operator", "default", asked)
+
+    own = client.Configuration()
+    own.host, own.ssl_ca_cert = admin.configuration.host, admin.configuration.ssl_ca_cert
+    own.api_key, own.api_key_prefix = {"authorization": issued.status.token}, {"authorization": "Bearer"}
+    with client.ApiClient(own) as bearer:
+        mine = client.CoreV1Api(bearer)
+        found = mine.list_namespaced_config_map("default").items
+        assert [each.metadata.name for each in found] == ["kube-root-ca.crt"]
+        with pytest.raises(client.ApiException) as refused:
+            mine.list_namespaced_secret("default")
+        assert refused.value.status == 403
+        seatrial_cluster.delete("v1", "ServiceAccount", "operator")
+        with pytest.raises(client.ApiException) as refused:
+            mine.list_namespaced_config_map("default")
+        assert refused.value.status == 401
+    admin.close()
+
+
 @pytest.mark.seatrial(version="1.35")  # the newest that kr8s knows of
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # kr8s leaves its connection to the garbage collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
