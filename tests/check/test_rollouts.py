@@ -101,6 +101,29 @@ spec:
     spec:
       containers: [{name: agent, image: "agent:1", ports: [{containerPort: 9100, hostPort: 9100}]}]
 """
+QUOTA = """
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: pods}
+spec: {hard: {pods: "4"}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: other}
+spec: {containers: [{name: other, image: "other:1"}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: "web:1"}]
+"""
 NODES = "".join(f"---\napiVersion: v1\nkind: Node\nmetadata: {{name: node-{number}}}\n" for number in range(3))
 
 
@@ -166,3 +189,28 @@ def test_the_simulated_cluster_does_what_was_found(policy: str, ready: int) -> N
         pods = cluster.list(Pod)
         assert sum(is_ready(pod) for pod in pods) == ready
         assert ["version" in pod.metadata.labels for pod in pods].count(True) == 3 - ready
+
+
+def test_a_quota_without_room_for_a_surge_pod_stops_every_rollout(tmp_path: Path) -> None:
+    """Three pods and one of somebody else fill the quota of four; the repairs do with the room there is."""
+    endless = verdicts(tmp_path, QUOTA)["rollout/converges"]
+    assert endless.verdict is Answer.REFUTED
+    assert "the first install works, but the next rollout never ends: 3 old pods ready" in endless.message
+    assert "exceeded quota: pods, requested: pods=1, used: pods=4, limited: pods=4" in endless.message
+    assert len(endless.trace) == 5
+    assert [edit.path for edit in endless.repairs[0].edits] == ["spec.strategy.rollingUpdate.maxUnavailable"]
+    room = verdicts(tmp_path, QUOTA.replace('pods: "4"', 'pods: "5"'))
+    assert {verdict.verdict for verdict in room.values()} == {Answer.PROVED}
+
+
+@pytest.mark.parametrize(("hard", "updated"), [(4, 0), (5, 3)])
+def test_the_simulated_cluster_stops_at_the_same_quota(hard: int, updated: int) -> None:
+    with Cluster(nodes=3) as cluster:
+        cluster.apply(QUOTA.replace('pods: "4"', f'pods: "{hard}"'))
+        assert cluster.settle()
+        cluster.apply(QUOTA.replace('pods: "4"', f'pods: "{hard}"').replace("web:1", "web:2"))
+        cluster.advance(900)
+        deployment = cluster.get(Deployment, "web")
+        assert deployment is not None
+        assert deployment.status.updated_replicas == updated
+        assert deployment.status.available_replicas == 3

@@ -39,6 +39,7 @@ from seatrial.kube.objects import (
     Pod,
     PodTemplateSpec,
     ReplicaSet,
+    ResourceQuota,
     StatefulSet,
     canonical,
 )
@@ -98,6 +99,8 @@ class Setting:
     nodes: tuple[Node, ...]
     plan: tuple[Revision, ...] = UPGRADE
     others: tuple[Pod, ...] = ()
+    quotas: tuple[ResourceQuota, ...] = ()
+    """Those of the workload's namespace, as they count the other pods."""
     named_nodes: frozenset[str] = frozenset()
     collapses: bool = True
     prompt: bool = True
@@ -109,7 +112,8 @@ class Setting:
         nodes = b"\n".join(canonical(node) for node in self.nodes)
         named = " ".join(sorted(self.named_nodes)).encode()
         plan = " ".join(revision.mark for revision in self.plan).encode()
-        return (canonical(self.workload), nodes, named, plan, *sorted(canonical(pod) for pod in self.others))
+        rest = sorted(canonical(item) for item in (*self.others, *self.quotas))
+        return (canonical(self.workload), nodes, named, plan, *rest)
 
 
 class Rollout:
@@ -123,14 +127,16 @@ class Rollout:
         if setting.collapses and (node := _any_node_will_do(setting)) is not None:
             nodes, together = (node,), True
         self.pool = pool = Pool(self.kind.forget)
-        self.space = space = Space((*self.kind.holds, Pod, Node, Progress))
-        at_once = together and _waits_for_none(workload)
+        counted = (ResourceQuota,) if setting.quotas else ()
+        self.space = space = Space((*self.kind.holds, *counted, Pod, Node, Progress))
+        at_once = together and _waits_for_none(workload) and not counted
         # Pods of other ReplicaSets only rank a ReplicaSet's by the node they share: on one node all rank alike.
         ignores = (Relation.SIBLING,) if together else ()
+        fixed = setting.others if counted else ()
         self.controls = [
-            Control(each, pool, space, setting.minor, ignores=ignores, stops_at_once=at_once)
+            Control(each, pool, space, setting.minor, fixed=fixed, ignores=ignores, stops_at_once=at_once)
             for each in CONTROLLERS
-            if each.name in self.kind.controllers
+            if each.name in self.kind.controllers or (each.subject is ResourceQuota and counted)
         ]
         movers: list[Mover] = [
             *self.controls,
@@ -143,7 +149,7 @@ class Rollout:
         self.model = Model(
             pool,
             space,
-            (workload, *nodes),
+            (workload, *nodes, *setting.quotas),
             (Progress(0),),
             movers,
             yields=dict.fromkeys(("node", "time"), self.kind.reporters) if setting.prompt else {},

@@ -61,8 +61,8 @@ def tell(
         step = _step(model.pool, effect)
         if step is None:
             continue
-        if effect.actor == "Scheduler" and "available" in effect.action:
-            waiting = effect.action
+        if effect.warning:
+            waiting = f"the {effect.actor.replace('Scheduler', 'scheduler')} says: {effect.warning}"
         if steps and steps[-1].actor == step.actor and len(steps) != loop and (installed or step.changes):
             last = steps[-1]
             actions = dict.fromkeys([*last.action.split("; "), *step.action.split("; ")])
@@ -72,7 +72,7 @@ def tell(
     told = census(state)
     if endless is not None and endless.stuck:
         steps.append(Step("Nobody", f"can do anything more: {told}"))
-    reason = f"{told}{f'; the scheduler says: {waiting}' if waiting else ''}"
+    reason = f"{told}; {waiting}" if waiting else told
     return Story(tuple(steps), loop, reason)
 
 
@@ -115,6 +115,8 @@ def _step(pool: Pool, effect: Effect) -> Step | None:
             _of_replica_set(before, after, said, changes)
         elif isinstance(before, WORKLOADS) and isinstance(after, WORKLOADS) and _template(before) != _template(after):
             changes.append(Field(_called(after), "spec.template", "old", "new"))
+    if effect.warning and effect.warning not in said:
+        said.append(effect.warning)
     for verb, count in drawn.items():
         if count:
             said.append(f"{verb} {count} pod{'s' * (count > 1)}")

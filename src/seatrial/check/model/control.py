@@ -82,7 +82,10 @@ class _Shown(Mapping[type[Object], tuple[Object, ...]]):
 
 
 class Control:
-    """`shown` are the slots that it looks at, its subject's first; `ignores` are reads that decide nothing here."""
+    """`shown` are the slots that it looks at, its subject's first.
+
+    `fixed` are objects that it sees and that are no part of a state; `ignores` are reads that decide nothing here.
+    """
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class Control:
         space: Space,
         minor: int = NEWEST_MINOR,
         *,
+        fixed: Sequence[Object] = (),
         ignores: Sequence[Relation] = (),
         stops_at_once: bool = False,
     ) -> None:
@@ -99,6 +103,7 @@ class Control:
         self._controller = controller
         self._pool = pool
         self._minor = minor
+        self._fixed = tuple(fixed)
         reads = [read for read in controller.reads if read.relation not in ignores]
         kinds = tuple(dict.fromkeys(read.kind for read in reads))
         shown = [space.slots[controller.subject]]
@@ -197,6 +202,14 @@ class Control:
                 return number if read.view is None else self._pool.view(read.view(self._pool[number]))
         return _UNRELATED
 
+    def _fixed_seen(self, reading: _Reading, subject: int) -> Iterator[Object]:
+        for item in self._fixed:
+            if isinstance(item, reading.kind):
+                for read in reading.reads:
+                    if relations.related(read, self._pool[subject], item):
+                        yield item if read.view is None else read.view(item)
+                        break
+
     def _standing(self, subject: int) -> int:
         """What of a subject decides which objects are related to it: identity, owners, selector, storage."""
         item: Any = self._pool[subject]
@@ -269,6 +282,7 @@ class Control:
                 seen.append(item if view == number else self._pool.named(view, position))
                 if view != number:
                     by_view.add(number)
+            seen += self._fixed_seen(reading, subject)
             shown.objects[reading.kind] = tuple(sorted(seen, key=_by_name)) if len(seen) > 1 else tuple(seen)
         for number in chain.from_iterable(door):
             item = self._pool[number]
@@ -297,8 +311,14 @@ class Control:
                 pairs_found.append((memory, new))
         if not pairs_found:
             return None, not execution.touched.isdisjoint(by_view)
-        said = dict.fromkeys(write.message for write in decision.writes if isinstance(write, RecordEvent))
-        effect = Effect((self.name, subject), tuple(sorted(pairs_found)), self._controller.actor, "; ".join(said))
+        events = [write for write in decision.writes if isinstance(write, RecordEvent)]
+        effect = Effect(
+            (self.name, subject),
+            tuple(sorted(pairs_found)),
+            self._controller.actor,
+            "; ".join(dict.fromkeys(event.message for event in events)),
+            "; ".join(dict.fromkeys(event.message for event in events if event.type == "Warning")),
+        )
         return effect, not execution.touched.isdisjoint(by_view)
 
 

@@ -103,7 +103,7 @@ class Placing:
         refused = PodCondition(type="PodScheduled", status="False", reason="Unschedulable", message=placement.message)
         status = msgspec.structs.replace(item.status, conditions=(refused,), phase="Pending")
         new = self._pool.intern(msgspec.structs.replace(item, status=status))
-        return (Effect((self.name, pod), ((pod, new),), "Scheduler", placement.message),)
+        return (Effect((self.name, pod), ((pod, new),), "Scheduler", placement.message, placement.message),)
 
     def _on(self, pod: int, node: str) -> int:
         found = self._at.get((pod, node))

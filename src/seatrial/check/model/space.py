@@ -36,12 +36,16 @@ class Memo(dict[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one move does: pairs of numbers before and after, `ABSENT` for absence; and what a story tells about it."""
+    """What one move does: pairs of numbers before and after, `ABSENT` for absence; and what a story tells about it.
+
+    `warning` is what the actor complains of.
+    """
 
     label: Label
     pairs: tuple[tuple[int, int], ...]
     actor: str
     action: str = ""
+    warning: str = ""
 
 
 @dataclass(slots=True)
