@@ -22,7 +22,7 @@ from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.server.authority import Authority
 from seatrial.server.errors import StatusError
-from seatrial.server.requests import Filter
+from seatrial.server.requests import MERGE_PATCH, STRATEGIC_PATCH, Filter
 from seatrial.server.store import Store
 
 NODE_CAPACITY: Final = {"cpu": "4", "memory": "8Gi", "pods": "110"}
@@ -72,7 +72,7 @@ class VirtualCluster:
         self.advance(timedelta())
 
     def apply(self, manifests: Iterable[JsonObject]) -> None:
-        """Create what is not there, merge into what is; then everything that is due at this moment happens."""
+        """Create what is not there, merge into what is as kubectl does; then everything due at this moment happens."""
         for raw in sorted(manifests, key=lambda raw: _FIRST.index(raw["kind"]) if raw["kind"] in _FIRST else 99):
             resource = self.api.kind(raw["apiVersion"], raw["kind"])
             namespace = raw["metadata"].get("namespace", "default") if resource.namespaced else ""
@@ -81,7 +81,8 @@ class VirtualCluster:
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
-                self.api.patch(resource, namespace, raw["metadata"]["name"], raw)
+                how = MERGE_PATCH if resource.custom else STRATEGIC_PATCH
+                self.api.patch(resource, namespace, raw["metadata"]["name"], raw, how)
             if resource.kind in ("Namespace", "CustomResourceDefinition"):
                 # The namespace's default account is there before the pods that need it, the kind before its objects.
                 self.advance(timedelta())
