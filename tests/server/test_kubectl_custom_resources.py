@@ -41,7 +41,10 @@ spec:
             type: object
             required: [cronSpec]
             properties:
-              cronSpec: {type: string, description: When it runs., pattern: '^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$'}
+              cronSpec:
+                type: string
+                description: When it runs.
+                pattern: '^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$'
               image: {type: string}
               replicas: {type: integer, minimum: 1, maximum: 10, default: 1}
           status:
