@@ -17,7 +17,7 @@ from seatrial.cluster.cluster import Cluster
 from seatrial.cluster.metrics import CountedSource, Counters
 from seatrial.cluster.objects import Component
 from seatrial.control import reach
-from seatrial.control.lifecycle.static import CONFIG_MIRROR
+from seatrial.control.lifecycle.origins import CONFIG_MIRROR
 from seatrial.control.sandbox import ImageConfig
 from seatrial.control.volumes import provisioner
 from seatrial.kube.objects import EndpointSlice, JsonObject, PersistentVolume, Service

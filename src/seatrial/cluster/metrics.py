@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from seatrial.cluster.objects import Objects
-from seatrial.control.lifecycle.static import uid_on_node
+from seatrial.control.lifecycle.origins import uid_on_node
 from seatrial.kube.objects import Container, LabelSelector, Object, ObjectMeta, Pod
 from seatrial.kube.objects.autoscaling import (
     ContainerMetrics,

@@ -40,8 +40,8 @@ from seatrial.control.lifecycle.facts import (
     StopReason,
     StopSandbox,
 )
+from seatrial.control.lifecycle.origins import uid_on_node
 from seatrial.control.lifecycle.pressure import Observation
-from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.control.volumes import mounting
 from seatrial.kube.objects import Container, CSIDriver, Job, Node, PersistentVolume, Pod
 from seatrial.kube.quantities import Quantity

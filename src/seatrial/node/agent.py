@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from seatrial.control.lifecycle import rejection, resize, shutdown, static, sync
+from seatrial.control.lifecycle import origins, rejection, resize, shutdown, sync
 from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
 from seatrial.control.lifecycle.facts import (
     Action,
@@ -135,7 +135,7 @@ class NodeAgent:
         self._heartbeat.start()
         self._stop_watching = self._cluster.subscribe(self._on_change)
         for pod in self._cluster.all(Pod):
-            if pod.spec.node_name == self.name and not static.is_mirror(pod):
+            if pod.spec.node_name == self.name and not origins.is_mirror(pod):
                 self._follow(pod)
         if self._manifests is not None:
             self._manifests.start()
@@ -169,7 +169,7 @@ class NodeAgent:
             return
         self._lost = False
         for uid, watched in tuple(self._pods.items()):
-            if static.is_static(watched.pod):
+            if origins.is_static(watched.pod):
                 self._wake(uid)
                 continue
             pod = self._cluster.get(Pod, watched.pod.metadata.namespace, watched.pod.metadata.name)
@@ -231,7 +231,7 @@ class NodeAgent:
         self._runtime.power_off()
         for uid, watched in tuple(self._pods.items()):
             watched.eviction = None
-            if static.is_static(watched.pod):
+            if origins.is_static(watched.pod):
                 del self._pods[uid]
         self.static_pods.closed = False
         self.static_pods.forget()
@@ -266,7 +266,7 @@ class NodeAgent:
         before, after = change.before, change.after
         self._heartbeat.on_change(change)
         self.static_pods.on_change(change)
-        if isinstance(after, Pod) and after.spec.node_name == self.name and not static.is_mirror(after):
+        if isinstance(after, Pod) and after.spec.node_name == self.name and not origins.is_mirror(after):
             self._follow(after)
         elif after is None and isinstance(before, Pod) and before.metadata.uid in self._pods:
             self._drop(before.metadata.uid)
@@ -327,7 +327,7 @@ class NodeAgent:
         pod, facts = watched.pod, self._facts(watched)
         self._use_volumes(watched, facts)
         decision = sync(pod, facts, now, minor=self._minor)
-        if decision.status != pod.status and static.is_static(pod):
+        if decision.status != pod.status and origins.is_static(pod):
             watched.pod = msgspec.structs.replace(pod, status=decision.status)
             self.static_pods.report(watched.pod)
             self._wake(uid)
@@ -414,7 +414,7 @@ class NodeAgent:
             if asked_at is not None and now < asked_at + RETRY and not isinstance(action, RemoveFromApi):
                 continue
             watched.asked[action] = now
-            if isinstance(action, RemoveFromApi) and static.is_static(watched.pod):
+            if isinstance(action, RemoveFromApi) and origins.is_static(watched.pod):
                 self._drop(watched.pod.metadata.uid)
                 self.static_pods.ended(watched.pod.metadata.uid)
             elif isinstance(action, RemoveFromApi):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from seatrial.control.lifecycle import static
+from seatrial.control.lifecycle import origins, static
 from seatrial.control.writes import ConflictError, RecordEvent, RefusedError, UpdateStatus
 from seatrial.kube.objects import Node, Pod
 from seatrial.node.api import Change, ClusterObjects
@@ -55,7 +55,7 @@ class StaticPods:
 
     def on_change(self, change: Change) -> None:
         about = change.after or change.before
-        mirror = isinstance(about, Pod) and static.is_mirror(about) and about.spec.node_name == self._node
+        mirror = isinstance(about, Pod) and origins.is_mirror(about) and about.spec.node_name == self._node
         if mirror or (isinstance(about, Node) and about.metadata.name == self._node and self._wanted):
             self.look_soon()
 
@@ -82,7 +82,7 @@ class StaticPods:
         self._queued = False
         if not self._running:
             return
-        mirrors = [p for p in self._cluster.all(Pod) if p.spec.node_name == self._node and static.is_mirror(p)]
+        mirrors = [p for p in self._cluster.all(Pod) if p.spec.node_name == self._node and origins.is_mirror(p)]
         node = self._cluster.get(Node, "", self._node)
         wanted = [pod for pod in self._wanted if pod.metadata.uid in self._held] if self.closed else self._wanted
         plan = static.plan(wanted, self._held, mirrors, node, self._clock.now())
@@ -103,7 +103,7 @@ class StaticPods:
                 self._retry = self._clock.call_at(self._clock.now() + RETRY, self.look_soon)
             else:
                 if isinstance(write, UpdateStatus) and isinstance(written, Pod):
-                    uid = static.uid_on_node(written)
+                    uid = origins.uid_on_node(written)
                     self._held[uid] = replace(self._held[uid], reported=written)
         if plan.begin:
             self.look_soon()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from seatrial.control.lifecycle import static
+from seatrial.control.lifecycle import origins, static
 from seatrial.control.lifecycle.static import Held, ManifestError
 from seatrial.control.writes import Create, Delete, UpdateStatus
 from seatrial.kube.objects import Node, ObjectMeta, Pod
@@ -52,7 +52,7 @@ def test_a_static_pod_is_named_after_its_node_and_tolerates_what_evicts() -> Non
     }
     assert [(each.operator, each.effect, each.key) for each in pod.spec.tolerations] == [("Exists", "NoExecute", "")]
     assert pod.spec.priority is None
-    assert static.is_critical(pod)
+    assert origins.is_critical(pod)
     assert (pod.spec.service_account_name, pod.spec.restart_policy) == ("", "Always")
 
 
@@ -136,7 +136,7 @@ def test_a_mirror_belongs_to_the_node_and_shows_the_hash() -> None:
     annotations = shown.metadata.annotations
     assert annotations["kubernetes.io/config.mirror"] == annotations["kubernetes.io/config.hash"] == uid
     assert annotations["kubernetes.io/config.seen"] == "2026-01-01T00:00:00Z"
-    assert static.uid_on_node(stored(shown)) == uid
+    assert origins.uid_on_node(stored(shown)) == uid
 
 
 def test_a_mirror_that_goes_comes_again_and_one_that_is_not_its_image_is_replaced() -> None:

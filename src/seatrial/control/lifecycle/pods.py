@@ -114,9 +114,11 @@ class Look:
         return policy == "Always" or (policy == "OnFailure" and fact.exit_code != 0)
 
     def _forgotten(self, container: Container) -> ContainerFact | None:
-        """The end that was reported of a container that the runtime knows no more."""
+        """The end of a container that the runtime knows no more: as reported, or unknown if it was running."""
         reported = self.reported.get(container.name)
         end = statuses.end(reported) if reported is not None else None
+        if reported is not None and reported.state is not None and reported.state.running is not None:
+            end = statuses.UNKNOWN_END
         if reported is None or end is None:
             return None
         name, attempt = container.name, reported.restart_count

@@ -21,7 +21,7 @@ from seatrial.control.lifecycle import eviction
 from seatrial.control.lifecycle.configuration import KubeletConfiguration, Threshold
 from seatrial.control.lifecycle.eviction import PodUsage
 from seatrial.control.lifecycle.facts import Eviction
-from seatrial.control.lifecycle.static import is_critical
+from seatrial.control.lifecycle.origins import is_critical
 from seatrial.kube.objects import Pod
 from seatrial.kube.quantities import Quantity
 

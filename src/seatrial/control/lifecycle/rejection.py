@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seatrial.control import qos
-from seatrial.control.lifecycle.static import is_critical
+from seatrial.control.lifecycle.origins import is_critical
 from seatrial.control.scheduler.machines import tolerates
 from seatrial.kube.objects import Pod, PodStatus
 from seatrial.kube.objects.nodes import Taint

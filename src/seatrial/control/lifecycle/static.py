@@ -14,12 +14,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from seatrial.control import admission
+from seatrial.control.lifecycle.origins import CONFIG_HASH, CONFIG_MIRROR, CONFIG_SEEN, CONFIG_SOURCE
 from seatrial.control.lifecycle.pods import grace_s
 from seatrial.control.writes import Create, Delete, UpdateStatus, Write
 from seatrial.kube import schemas
@@ -27,34 +27,11 @@ from seatrial.kube.objects import Container, JsonObject, Node, OwnerReference, P
 from seatrial.kube.objects.pods import Toleration
 from seatrial.kube.objects.volumes import Volume
 
-CONFIG_HASH: Final = "kubernetes.io/config.hash"
-CONFIG_MIRROR: Final = "kubernetes.io/config.mirror"
-CONFIG_SEEN: Final = "kubernetes.io/config.seen"
-CONFIG_SOURCE: Final = "kubernetes.io/config.source"
-CRITICAL_PRIORITY: Final = 2_000_000_000
 _Name = tuple[str, str]
 
 
 class ManifestError(Exception):
     """The manifest is no static pod; the message says why."""
-
-
-def is_mirror(pod: Pod) -> bool:
-    return CONFIG_MIRROR in pod.metadata.annotations
-
-
-def is_static(pod: Pod) -> bool:
-    return pod.metadata.annotations.get(CONFIG_SOURCE, "api") != "api"
-
-
-def is_critical(pod: Pod) -> bool:
-    """A static pod, its mirror, or one of a system priority: a node does not evict it, nor refuse it under pressure."""
-    return is_static(pod) or is_mirror(pod) or (pod.spec.priority or 0) >= CRITICAL_PRIORITY
-
-
-def uid_on_node(pod: Pod) -> str:
-    """The uid under which the node runs what the API shows as `pod`."""
-    return pod.metadata.annotations.get(CONFIG_MIRROR) or pod.metadata.uid
 
 
 def read(raw: object, *, source: str, node: str, version: str = schemas.NEWEST) -> Pod:

@@ -8,7 +8,7 @@ when no container runs any more, and then stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from seatrial.control import qos
 from seatrial.control.lifecycle import backoff, probes
 from seatrial.control.lifecycle.facts import ContainerFact, ContainerPhase, PodFacts
+from seatrial.control.lifecycle.origins import is_static
 from seatrial.control.lifecycle.resize import SINCE_MINOR as RESIZE_SINCE
 from seatrial.control.lifecycle.resize import Allocation
 from seatrial.kube.objects import Container, ContainerStatus, Pod, PodStatus
@@ -47,6 +48,10 @@ OWN = (
 )
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 RESTARTING_ALL = "RestartingAllContainers"
+FORGOTTEN = (
+    "Unable to get init container status from container runtime and pod has been initialized, "
+    "treat it as exited normally"
+)
 REMOVED = "The container is removed because RestartAllContainers in place"
 
 
@@ -71,7 +76,8 @@ def report(
     reporter = _Containers(allocation.pod, facts, now, back_offs, restarts, ending=ending, minor=minor)
     inits = [reporter.status(c) for c in pod.spec.init_containers]
     apps = [reporter.status(c) for c in pod.spec.containers]
-    phase = _phase(pod, inits, apps, restarts=restarts, begun=begun, terminal=terminal)
+    # A static pod that ends is not over: its node may begin it again.
+    phase = _phase(pod, inits, apps, restarts=restarts, begun=begun, terminal=terminal and not is_static(pod))
     reason, message = pod.status.reason, pod.status.message
     if phase not in DONE and pod.status.phase in DONE:
         phase = pod.status.phase
@@ -81,7 +87,7 @@ def report(
         phase, reason, message = "Failed", facts.eviction.reason, facts.eviction.message
     if pod.status.phase in DONE:
         phase, reason, message = pod.status.phase, pod.status.reason, pod.status.message
-    elif terminal and phase not in DONE:
+    elif terminal and phase not in DONE and not is_static(pod):
         phase = "Failed"
     if terminal:
         inits, apps = _lost(pod, inits, apps)
@@ -99,8 +105,8 @@ def report(
         message=message,
         conditions=conditions,
         init_container_statuses=tuple(inits),
-        container_statuses=tuple(apps),
-        ephemeral_container_statuses=tuple(
+        container_statuses=_by_name(apps),
+        ephemeral_container_statuses=_by_name(
             reporter.status(each.as_container(), ephemeral=True) for each in pod.spec.ephemeral_containers
         ),
         host_ip=host_ip,
@@ -111,6 +117,11 @@ def report(
         observed_generation=pod.metadata.generation if minor >= GENERATIONS_SINCE else 0,
         qos_class=qos.of(pod),
     )
+
+
+def _by_name(statuses: Iterable[ContainerStatus]) -> tuple[ContainerStatus, ...]:
+    """As upstream reports them; only init containers stay in their order."""
+    return tuple(sorted(statuses, key=lambda each: each.name))
 
 
 class _Containers:
@@ -139,6 +150,9 @@ class _Containers:
         self._minor = minor
         self._reported = {each.name: each for each in shown}
         self._resources = {each.name: each.resources for each in granted}
+        self._ordinary_inits = tuple(c for c in pod.spec.init_containers if c.restart_policy != "Always")
+        apps = {container.name for container in pod.spec.containers}
+        self._any_app_made = any(fact.name in apps for fact in facts.containers)
         self._starting_over = any(
             c.type == "AllContainersRestarting" and c.status == "True" for c in pod.status.conditions
         )
@@ -153,16 +167,14 @@ class _Containers:
         state = _running(fact) if running else _terminated(fact)
         last = self._last_state(attempts, reported)
         problem = self._facts.problems.get(container.name)
-        if not running and container.name in self._back_offs:
+        succeeded_init = container in self._pod.spec.init_containers and not running and fact.exit_code == 0
+        if succeeded_init:
+            pass  # upstream shows its end, even of one that is to be restarted
+        elif not running and container.name in self._back_offs:
             last, state = state, _waiting("CrashLoopBackOff", self._back_offs[container.name])
         elif not running and not self._ending and problem is not None and self._restarts.get(container.name):
             last, state = state, self._problem(container)
-        completed_init = (
-            container in self._pod.spec.init_containers
-            and container.restart_policy != "Always"
-            and state.terminated is not None
-            and fact.exit_code == 0
-        )
+        completed_init = container in self._ordinary_inits and state.terminated is not None and fact.exit_code == 0
         is_started = probes.started(container, fact, self._facts, reported)
         given = self._resources.get(container.name)
         if self._minor < RESIZE_SINCE or given is None:
@@ -178,7 +190,14 @@ class _Containers:
             restart_count=max(fact.attempt, reported.restart_count if reported is not None else 0),
             started=None if ephemeral else is_started,
             ready=not ephemeral
-            and (completed_init or (running and probes.ready(container, fact, self._facts, reported))),
+            and (
+                completed_init
+                or (
+                    running
+                    and container not in self._ordinary_inits
+                    and probes.ready(container, fact, self._facts, reported)
+                )
+            ),
             state=state,
             last_state=last,
             volume_mounts=self._volume_mounts(container),
@@ -211,17 +230,22 @@ class _Containers:
             state, last = _waiting(RESTARTING_ALL, REMOVED), ContainerState(terminated=removed)
             restarts += 1
         elif reported is not None and was is not None and was.terminated is not None:
-            return reported
+            if state.waiting is None or container.name not in self._facts.problems:
+                completed = container in self._ordinary_inits and was.terminated.exit_code == 0
+                return msgspec.structs.replace(reported, started=None if ephemeral else False, ready=completed)
+            last = was
         elif was is not None and was.running is not None:
-            text = "The container could not be located when the pod was deleted.  The container used to be Running"
-            last = ContainerState(terminated=_unknown(text))
+            last = ContainerState(terminated=UNKNOWN_END)
             restarts += self._pod.metadata.deletion_timestamp is None
         elif was is not None and was.waiting is not None and was.waiting.reason == RESTARTING_ALL:
             state = was
+        if container in self._ordinary_inits and self._any_app_made and not self._starting_over:
+            state = ContainerState(terminated=ContainerStateTerminated(reason="Completed", message=FORGOTTEN))
         return ContainerStatus(
             name=container.name,
             image=container.image,
             started=None if ephemeral else False,
+            ready=state.terminated is not None,
             restart_count=restarts,
             state=state,
             last_state=last,
@@ -273,6 +297,9 @@ def _terminated(fact: ContainerFact) -> ContainerState:
 
 def _unknown(message: str) -> ContainerStateTerminated:
     return ContainerStateTerminated(exit_code=137, reason="ContainerStatusUnknown", message=message)
+
+
+UNKNOWN_END = _unknown("The container could not be located when the pod was deleted.  The container used to be Running")
 
 
 def _second(at: datetime | None) -> datetime | None:
@@ -348,7 +375,8 @@ def _phase(
         return "Pending"
     if not terminal and any((ended := end(s)) is not None and again(s, ended) for s in apps):
         return "Running"
-    return "Succeeded" if all(each is not None and each.exit_code == 0 for each in ends) else "Failed"
+    shown = (s.state.terminated if s.state is not None else None for s in apps)  # a waiting one has not succeeded
+    return "Succeeded" if all(each is not None and each.exit_code == 0 for each in shown) else "Failed"
 
 
 def _incomplete(pod: Pod, inits: Sequence[ContainerStatus]) -> list[str]:

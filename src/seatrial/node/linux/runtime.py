@@ -46,8 +46,8 @@ from seatrial.control.lifecycle.facts import (
     StopReason,
     StopSandbox,
 )
+from seatrial.control.lifecycle.origins import uid_on_node
 from seatrial.control.lifecycle.pressure import Observation
-from seatrial.control.lifecycle.static import uid_on_node
 from seatrial.control.volumes import mounting
 from seatrial.control.writes import ConflictError, RefusedError
 from seatrial.kube.objects import (
