@@ -2,8 +2,9 @@
 
 The rules are upstream's `SetDefaults_*` of each API group, the generated field defaults, and those admission plugins
 and create strategies whose outcome needs nothing but the object: DefaultTolerationSeconds, Priority without a class,
-`stringData`, the deprecated `serviceAccount`. What needs the cluster (addresses, ports, token volumes, LimitRange)
-is the server's. Defaulting twice changes nothing. A value of the wrong type is left as it is: validation speaks of it.
+`stringData`, the deprecated `serviceAccount`. What needs the cluster (addresses, ports, token volumes) is the server's;
+LimitRanges are in `limitranges`. Defaulting twice changes nothing. A value of the wrong type is left as it is:
+validation speaks of it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from seatrial.control import qos
+from seatrial.control.podsizes import total
 from seatrial.kube import schemas
-from seatrial.kube.objects import JsonObject
+from seatrial.kube.objects import JsonObject, PodSpec, parse_as
 from seatrial.kube.quantities import Quantity
 
 _MIRROR: Final = "kubernetes.io/config.mirror"
@@ -95,6 +99,45 @@ def labelled_as(node: JsonObject | None, pod: JsonObject, minor: int) -> JsonObj
     return {**pod, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **copied}}}
 
 
+POD_LEVEL_LIMITS_SINCE: Final = 37
+
+
+def fill_pod_level(spec: JsonObject, minor: int) -> None:
+    """What a pod that has resources of its own lacks of them is what its containers have in all, or its own other side.
+
+    Since 1.37 that is done after LimitRanges have given containers theirs, and limits are filled in, too.
+    """
+    resources = spec.get("resources")
+    if not isinstance(resources, dict):
+        return
+    newer = minor >= POD_LEVEL_LIMITS_SINCE
+    sides = [resources.get("limits") or {}, resources.get("requests") or {}]
+    if not all(isinstance(side, dict) for side in sides) or not (sides[0] or (newer and sides[1])):
+        return
+    try:
+        own = parse_as(PodSpec, {**spec, "resources": {}})
+        requested, limited = total(own, "requests", overhead=False), total(own, "limits", overhead=False)
+        limits, requests = ({name: Quantity.parse(size) for name, size in side.items()} for side in sides)
+    except (msgspec.ValidationError, ValueError):
+        return
+    for name, size in limited.items():
+        if name.startswith("hugepages-") and name not in requests:
+            limits.setdefault(name, size)
+    for name in ("cpu", "memory"):
+        if name in requested:
+            requests.setdefault(name, requested[name])
+    for name, size in limits.items():
+        if name in ("cpu", "memory") or name.startswith("hugepages-"):
+            requests.setdefault(name, size)
+    everybody = (*own.containers, *own.init_containers)
+    for name in tuple(requests) if newer else ():
+        if name not in limits and all(name in each.resources.limits for each in everybody) and name in limited:
+            limits[name] = max(requests[name], limited[name])
+    spec["resources"] = {**resources, "requests": {name: str(size) for name, size in requests.items()}}
+    if limits:
+        spec["resources"]["limits"] = {name: str(size) for name, size in limits.items()}
+
+
 def select_own_pods(job: JsonObject) -> None:
     """What the API server does to a Job that is created, with its uid: unless `manualSelector`, it selects its pods.
 
@@ -129,6 +172,8 @@ def _pod(pod: JsonObject, minor: int) -> None:
         if spec.get("hostNetwork") is True:
             for port in _items(container, "ports"):
                 _fill(port, "hostPort", port.get("containerPort"))
+    if minor < POD_LEVEL_LIMITS_SINCE:
+        fill_pod_level(spec, minor)
     spec.setdefault("enableServiceLinks", True)
     if not _is_mirror(pod):  # a static pod has no account
         _fill(spec, "serviceAccountName", "default")
@@ -145,7 +190,9 @@ def _pod(pod: JsonObject, minor: int) -> None:
 
 
 def _is_mirror(pod: JsonObject) -> bool:
-    return _MIRROR in ((pod.get("metadata") or {}).get("annotations") or {})
+    metadata = pod.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return isinstance(annotations, dict) and _MIRROR in annotations
 
 
 def _priority(spec: JsonObject) -> None:
@@ -478,6 +525,18 @@ def _endpoints(endpoints: JsonObject, minor: int) -> None:
             _fill(port, "protocol", "TCP")
 
 
+def _limit_range(limit_range: JsonObject, minor: int) -> None:
+    """Of a container's limits: the default is the max, and the default request is the default or the min."""
+    for item in _items(_part(limit_range, "spec"), "limits"):
+        for sizes in ("default", "defaultRequest", "max", "min", "maxLimitRequestRatio"):
+            _milli(item.get(sizes))
+        if item.get("type") != "Container":
+            continue
+        for field, other in (("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")):
+            if isinstance(item.get(other), dict) and item[other]:
+                item[field] = {**item[other], **(item.get(field) or {})}
+
+
 def _network_policy(policy: JsonObject, minor: int) -> None:
     spec = _part(policy, "spec")
     _part(spec, "podSelector")
@@ -545,6 +604,7 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
     ("batch", "CronJob"): _cron_job,
     ("batch", "Job"): _job,
     ("", "Endpoints"): _endpoints,
+    ("", "LimitRange"): _limit_range,
     ("", "PodTemplate"): _pod_template,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.garbage import ownership_only
+from seatrial.control.garbage import FOREGROUND, ORPHAN, ownership_only
 from seatrial.control.kinds import resource_of
 from seatrial.control.writes import Delete, Update, UpdateStatus, Write
 from seatrial.kube.objects import KINDS, CustomResource, Namespace, Node, Object, Pod
@@ -51,7 +51,7 @@ def reconcile(seen: Seen) -> Decision:
         kept = tuple(name for name in subject.spec.finalizers if name != FINALIZER)
         return Decision((Update(subject, replace(subject, spec=replace(subject.spec, finalizers=kept))),))
     pods = seen.all(Pod) if seen.minor >= PODS_FIRST_SINCE else ()
-    writes: list[Write] = [Delete(obj) for obj in pods or contents if obj.metadata.deletion_timestamp is None]
+    writes: list[Write] = [Delete(obj) for obj in pods or contents if _is_to_be_deleted(obj)]
     # While pods are waited for, upstream has not looked at the rest and says that all is well.
     remaining = [] if pods else [obj for obj in contents if obj.metadata.finalizers or isinstance(obj, Pod)]
     conditions = _conditions(remaining, subject, seen)
@@ -59,6 +59,13 @@ def reconcile(seen: Seen) -> Decision:
     if status != subject.status:
         writes.append(UpdateStatus(subject, replace(subject, status=status)))
     return Decision(tuple(writes))
+
+
+def _is_to_be_deleted(obj: Object) -> bool:
+    """What is going already need not wait for its dependents, nor orphan them, any more."""
+    return obj.metadata.deletion_timestamp is None or any(
+        finalizer in (FOREGROUND, ORPHAN) for finalizer in obj.metadata.finalizers
+    )
 
 
 def _conditions(remaining: list[Object], subject: Namespace, seen: Seen) -> tuple[NamespaceCondition, ...]:

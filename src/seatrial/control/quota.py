@@ -6,9 +6,10 @@ pod counts while it lives; as an object (`count/pods`) it counts while it is sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,24 +17,31 @@ from msgspec.structs import replace
 from seatrial.control import qos
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.garbage import ownership_only
-from seatrial.control.kinds import OBJECTS, resource_of
-from seatrial.control.scheduler.demand import demand
+from seatrial.control.kinds import OBJECTS, resource_of, served
+from seatrial.control.podsizes import total
 from seatrial.control.writes import UpdateStatus
 from seatrial.kube.objects import (
-    Container,
+    KINDS,
+    ContainerStatus,
+    CustomResource,
+    CustomResourceDefinition,
     Object,
+    ObjectMeta,
     PersistentVolumeClaim,
     Pod,
     PodSpec,
+    PodStatus,
     ResourceQuota,
     Service,
 )
-from seatrial.kube.objects.policy import ResourceQuotaStatus, ScopedResourceSelectorRequirement
+from seatrial.kube.objects.policy import ResourceQuotaSpec, ResourceQuotaStatus, ScopedResourceSelectorRequirement
+from seatrial.kube.objects.services import ServiceSpec
 from seatrial.kube.quantities import ZERO, Quantity
 from seatrial.kube.times import after
 
 Amounts = Mapping[str, Quantity]
 
+_ENDED: Final = ("Succeeded", "Failed")
 ONE: Final = Quantity.parse("1")
 RESYNC: Final = timedelta(minutes=5)
 _COMPUTE: Final = ("cpu", "memory", "ephemeral-storage")
@@ -74,7 +82,9 @@ def usage(obj: Object, now: datetime) -> dict[str, Quantity]:
 def charge(quotas: Sequence[ResourceQuota], obj: Object, before: Object | None, now: datetime) -> tuple[Charged, ...]:
     """The quotas that `obj`, created or changed from `before`, is counted on. Raises `QuotaError`."""
     asked = usage(obj, now)
-    charged = []
+    if isinstance(obj, Pod) and isinstance(before, Pod) and not _is_charged_anew(obj, before):
+        return ()
+    concerned: list[tuple[ResourceQuota, list[str]]] = []
     for quota in quotas:
         names = [name for name in quota.status.hard if _is_measured(obj, name)]
         if not names or not _in_scope(quota, obj):
@@ -84,6 +94,9 @@ def charge(quotas: Sequence[ResourceQuota], obj: Object, before: Object | None, 
         if any(name not in quota.status.used for name in names):
             listed = ",".join(sorted(names))
             raise QuotaError(f"status unknown for quota: {quota.metadata.name}, resources: {listed}")
+        concerned.append((quota, names))
+    charged = []
+    for quota, names in concerned:
         more = asked
         if before is not None and _in_scope(quota, before):
             old = usage(before, now)
@@ -103,10 +116,19 @@ def charge(quotas: Sequence[ResourceQuota], obj: Object, before: Object | None, 
     return tuple(charged)
 
 
+def _is_charged_anew(pod: Pod, before: Pod) -> bool:
+    """A changed pod is charged when it is resized, or comes under other scopes by getting a deadline."""
+    deadlines = [each.spec.active_deadline_seconds is None for each in (pod, before)]
+    sizes = [[each.resources for each in (*of.spec.containers, *of.spec.init_containers)] for of in (pod, before)]
+    return deadlines[0] != deadlines[1] or sizes[0] != sizes[1] or pod.spec.resources != before.spec.resources
+
+
 def reconcile(seen: Seen) -> Decision:
     quota = seen.subject
     assert isinstance(quota, ResourceQuota)
-    used = dict.fromkeys(quota.spec.hard, ZERO)
+    used = {name: quota.status.used.get(name, ZERO) for name in quota.spec.hard if name in quota.status.used}
+    custom = frozenset(served(seen.all(CustomResourceDefinition)).values())
+    used |= {name: ZERO for name in quota.spec.hard if _is_measurable(name, custom)}
     for kind in OBJECTS:
         for obj in seen.all(kind):
             if _in_scope(quota, obj):
@@ -122,13 +144,12 @@ def reconcile(seen: Seen) -> Decision:
 
 def _pod_usage(pod: Pod, now: datetime) -> dict[str, Quantity]:
     meta = pod.metadata
-    if pod.status.phase in {"Succeeded", "Failed"}:
+    if pod.status.phase in _ENDED:
         return {}
     grace_s, since = meta.deletion_grace_period_seconds, meta.deletion_timestamp
     if since is not None and grace_s is not None and now > after(since, grace_s):
         return {}  # stuck: its node may be lost, and its owner must be able to replace it
-    limits = _with_limits(pod.spec)
-    return {"pods": ONE, **_compute(_sizes(pod.spec), _sizes(limits))}
+    return {"pods": ONE, **_compute(total(pod.spec, "requests"), total(pod.spec, "limits"))}
 
 
 def _compute(requests: Amounts, limits: Amounts) -> dict[str, Quantity]:
@@ -142,37 +163,6 @@ def _compute(requests: Amounts, limits: Amounts) -> dict[str, Quantity]:
         if name in limits:
             used[f"limits.{name}"] = limits[name]
     return used
-
-
-def _sizes(spec: PodSpec) -> dict[str, Quantity]:
-    sizes = demand(Pod(spec=spec)).requests
-    return {name: _size(name, amount) for name, amount in sizes.items()}
-
-
-def _size(name: str, amount: int) -> Quantity:
-    if name == "cpu":
-        return Quantity.parse(f"{amount}m")
-    if name in ("memory", "ephemeral-storage") or name.startswith("hugepages-"):
-        return Quantity.parse(f"{amount // 1024}Ki") if amount % 1024 == 0 else Quantity.parse(amount)
-    return Quantity.parse(amount)
-
-
-def _with_limits(spec: PodSpec) -> PodSpec:
-    """The spec with limits in the place of requests, so that both are summed by one rule."""
-
-    def limited(container: Container) -> Container:
-        return replace(container, resources=replace(container.resources, requests=container.resources.limits))
-
-    containers = tuple(limited(each) for each in spec.containers)
-    init_containers = tuple(limited(each) for each in spec.init_containers)
-    names = {name for each in (*containers, *init_containers) for name in each.resources.limits}
-    return replace(
-        spec,
-        containers=containers,
-        init_containers=init_containers,
-        resources=replace(spec.resources, requests=spec.resources.limits),
-        overhead={name: size for name, size in spec.overhead.items() if name in names},
-    )
 
 
 def _service_usage(service: Service) -> dict[str, Quantity]:
@@ -218,6 +208,20 @@ def _is_measured(obj: Object, name: str) -> bool:
     return obj.kind in _ALIASES and name == resource_of(obj)
 
 
+def _is_measurable(name: str, custom: frozenset[str]) -> bool:
+    """Whether any kind that is served uses some of it; `custom` are the resources that definitions add."""
+    if name.startswith("count/"):
+        return name.removeprefix("count/") in _resources() | custom
+    if any(_is_measured(each, name) for each in (Pod(), Service(), PersistentVolumeClaim())):
+        return True
+    return name in {resource_of(kind()) for kind in KINDS.values() if kind.kind in _ALIASES}
+
+
+@cache
+def _resources() -> frozenset[str]:
+    return frozenset(resource_of(kind()) for kind in OBJECTS if kind is not CustomResource)
+
+
 def _check_set(quota: ResourceQuota, pod: Pod, names: Iterable[str]) -> None:
     """A quota of cpu or memory wants both said by every container (or by the pod)."""
     if pod.spec.resources.requests or pod.spec.resources.limits:
@@ -241,6 +245,8 @@ def _in_scope(quota: ResourceQuota, obj: Object) -> bool:
 
 
 def _matches(scope: ScopedResourceSelectorRequirement, obj: Object) -> bool:
+    if isinstance(obj, PersistentVolumeClaim) and scope.scope_name == "VolumeAttributesClass":
+        return _selects_one(scope, _attributes_classes(obj))
     if not isinstance(obj, Pod):
         return False
     match scope.scope_name:
@@ -253,21 +259,30 @@ def _matches(scope: ScopedResourceSelectorRequirement, obj: Object) -> bool:
         case "NotBestEffort":
             return qos.of(obj) != qos.BEST_EFFORT
         case "PriorityClass":
-            return _selects(scope, obj.spec.priority_class_name)
+            return _selects_one(scope, {obj.spec.priority_class_name} - {""})
         case "CrossNamespacePodAffinity":
             return _reaches_other_namespaces(obj.spec)
     return False
 
 
-def _selects(scope: ScopedResourceSelectorRequirement, name: str) -> bool:
+def _selects_one(scope: ScopedResourceSelectorRequirement, names: set[str]) -> bool:
+    """Whether one of the classes, or that there is none, is what the scope asks for."""
     match scope.operator:
         case "In":
-            return bool(name) and name in scope.values
+            return not names.isdisjoint(scope.values)
         case "NotIn":
-            return name not in scope.values
+            return not names or bool(names.difference(scope.values))
         case "DoesNotExist":
-            return not name
-    return bool(name)
+            return not names
+    return bool(names)
+
+
+def _attributes_classes(claim: PersistentVolumeClaim) -> set[str]:
+    """That asked for, that in force and that being changed to."""
+    modified = claim.status.modify_volume_status
+    target = None if modified is None else modified.target_volume_attributes_class_name
+    names = (claim.spec.volume_attributes_class_name, claim.status.current_volume_attributes_class_name, target)
+    return {name for name in names if name}
 
 
 def _reaches_other_namespaces(spec: PodSpec) -> bool:
@@ -290,10 +305,58 @@ def _listed(sizes: Amounts, names: Iterable[str]) -> str:
 
 _MEASURED: Final = (Pod, Service, PersistentVolumeClaim)
 
+
+def _pod_news(pod: Object) -> Object:
+    """When a pod stops counting, gets a deadline or is resized."""
+    assert isinstance(pod, Pod)
+    meta, status = pod.metadata, pod.status
+    sizes = tuple(
+        replace(ContainerStatus(name=each.name), resources=each.resources) for each in status.container_statuses
+    )
+    return Pod(
+        metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid),
+        spec=PodSpec(active_deadline_seconds=0 if pod.spec.active_deadline_seconds is not None else None),
+        status=PodStatus(phase="Failed" if status.phase in _ENDED else "", container_statuses=sizes),
+    )
+
+
+def _service_news(service: Object) -> Object:
+    assert isinstance(service, Service)
+    meta = ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, uid=service.metadata.uid)
+    kind = service.spec.type if service.spec.type in ("NodePort", "LoadBalancer") else ""
+    return Service(metadata=meta, spec=ServiceSpec(type=kind))
+
+
+def _identity(obj: Object) -> Object:
+    meta = obj.metadata
+    return type(obj)(metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid))
+
+
+def _hard_only(quota: Object) -> Object:
+    assert isinstance(quota, ResourceQuota)
+    meta = ObjectMeta(name=quota.metadata.name, namespace=quota.metadata.namespace, uid=quota.metadata.uid)
+    return ResourceQuota(metadata=meta, spec=ResourceQuotaSpec(hard=quota.spec.hard))
+
+
+_NEWS: Final[Mapping[type[Object], Callable[[Object], Object] | None]] = {
+    Pod: _pod_news,
+    Service: _service_news,
+    PersistentVolumeClaim: None,
+}
+"""Admission has counted what is new already; only what may free something is looked at again."""
+
 CONTROLLER: Final = Controller(
     name="resourcequota-controller",
     actor="ResourceQuota controller",
     subject=ResourceQuota,
-    reads=tuple(Read(kind, Relation.NEIGHBOUR, view=None if kind in _MEASURED else ownership_only) for kind in OBJECTS),
+    reads=(
+        *(
+            Read(kind, Relation.NEIGHBOUR, view=None if kind in _MEASURED else ownership_only, wakes=False)
+            for kind in OBJECTS
+        ),
+        *(Read(kind, Relation.NEIGHBOUR, view=_NEWS.get(kind, _identity), appears=False) for kind in OBJECTS),
+        Read(CustomResourceDefinition, Relation.ALL),
+    ),
     reconcile=reconcile,
+    view=_hard_only,
 )

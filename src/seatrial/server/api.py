@@ -34,6 +34,7 @@ from seatrial.server import (
     customresources,
     errors,
     immutable,
+    limits,
     measured,
     names,
     priorities,
@@ -245,16 +246,18 @@ class Api:
             why = "create not allowed while custom resource definition is terminating"
             raise errors.forbidden(resource.plural, resource.group, metadata.get("name", ""), why)
         names.check(resource, metadata)
+        names.check_finalizers(resource, metadata, None)
         if resource.namespaced:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
         raw = strategies.prepare(self, resource, raw, None, options)
         roles.check(self, resource, raw, None, options.user)
         self._validate(resource, raw, None, options)
+        limits.check(self, resource, raw)
+        quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         there = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
         if there is not None:
             going = "deletionTimestamp" in there.raw["metadata"]
             raise errors.already_exists(resource.plural, resource.group, metadata["name"], going=going)
-        quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         return self._put(resource, raw, options)
 
     def update(
@@ -571,13 +574,8 @@ class Api:
         self._validate(resource, after, before, options)
         if resource.native == "PersistentVolumeClaim" and after.get("spec") != before.get("spec"):
             storage.check_growth(self, resource, after, before)
+        names.check_finalizers(resource, metadata, before["metadata"])
         if metadata.get("deletionTimestamp"):
-            grew = set(metadata.get("finalizers") or ()) - set(before["metadata"].get("finalizers") or ())
-            if grew:
-                listed = ", ".join(f'"{each}"' for each in sorted(grew))
-                why = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-                cause = Cause("FieldValueForbidden", "metadata.finalizers", f"{why}[]string{{{listed}}}")
-                raise errors.invalid(resource.kind, resource.group, metadata["name"], [cause] * (1 + resource.custom))
             done = not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds")
             if done and not (resource.native == "Namespace" and after.get("spec", {}).get("finalizers")):
                 removed = self._remove(resource, after, dry_run=options.dry_run)["metadata"]
@@ -586,6 +584,8 @@ class Api:
         if after == before:
             return self.served(resource, before)
         if after.get("spec") != before.get("spec") and resource.native in _CHARGED_ON_UPDATE:
+            if resource.native != "Pod" or options.subresource == "resize":
+                limits.check(self, resource, after)
             quotas.charge(self, resource, after, before, dry_run=options.dry_run)
         return self._put(resource, after, options)
 
@@ -613,6 +613,9 @@ class Api:
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
         causes += validation.workload(resource.native, raw)
+        if before is None or before.get("spec") != raw.get("spec"):
+            causes += validation.sizes(resource.native, raw)
+            causes += validation.quota_scopes(raw) if resource.native == "ResourceQuota" else ()
         causes += batch_validation.causes(resource.native, raw, before)
         causes += roles.causes(resource.native, raw, before)
         causes += storage_validation.causes(resource.native, raw, before)

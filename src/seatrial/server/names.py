@@ -1,7 +1,10 @@
-"""Which names objects may have: RFC 1123 subdomains for most kinds, labels for some, path segments for roles."""
+"""Which names objects may have: RFC 1123 subdomains for most kinds, labels for some, path segments for roles; and which
+finalizers.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 
 from seatrial.kube.objects import JsonObject
@@ -43,3 +46,23 @@ def check(resource: Resource, metadata: JsonObject) -> None:
         return
     cause = Cause("FieldValueInvalid", "metadata.name", message)
     raise errors.invalid(resource.kind, resource.group, name, [cause])
+
+
+def check_finalizers(resource: Resource, metadata: JsonObject, before: JsonObject | None) -> None:
+    """Raises `StatusError` (422) for finalizers that contradict each other, or come when the object is going."""
+    finalizers = metadata.get("finalizers") or []
+    causes = []
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        listed = json.dumps(finalizers, separators=(",", ":"))
+        why = f"Invalid value: {listed}: finalizer orphan and foregroundDeletion cannot be both set"
+        causes.append(Cause("FieldValueInvalid", "metadata.finalizers", why))
+    new = sorted(set(finalizers) - set((before or metadata).get("finalizers") or ()))
+    if new and metadata.get("deletionTimestamp"):
+        listed = ", ".join(f'"{name}"' for name in new)
+        why = (
+            "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+            f"[]string{{{listed}}}"
+        )
+        causes += [Cause("FieldValueForbidden", "metadata.finalizers", why)] * (1 + resource.custom)
+    if causes:
+        raise errors.invalid(resource.kind, resource.group, metadata["name"], causes)

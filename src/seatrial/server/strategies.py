@@ -11,7 +11,7 @@ from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.schemas.resources import SCHEMALESS
-from seatrial.server import accounts, addresses, certificates, customresources, priorities, storage
+from seatrial.server import accounts, addresses, certificates, customresources, limits, priorities, storage
 from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
 from seatrial.server.times import wire_time
@@ -79,6 +79,9 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
             raw["status"] = {"phase": "Active"}
         case "Pod" if before is None:
+            raw = limits.default(api, raw)
+            if _minor(api) >= admission.POD_LEVEL_LIMITS_SINCE:
+                admission.fill_pod_level(raw["spec"], _minor(api))
             raw["status"] = {"phase": "Pending", "qosClass": admission.qos_class(raw.get("spec", {}))}
             if raw["spec"].get("schedulingGates"):
                 raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(api.now())}]
@@ -114,11 +117,15 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
     return raw
 
 
+def _minor(api: Api) -> int:
+    return int(api.version.partition(".")[2])
+
+
 def of_its_node(api: Api, pod: JsonObject) -> JsonObject:
     """A pod with the labels that its node, if it has one, gives it."""
     name = pod["spec"].get("nodeName")
     node = api.store.get(storage_key(api.kind("v1", "Node")), "", name) if name else None
-    return admission.labelled_as(None if node is None else node.raw, pod, int(api.version.partition(".")[2]))
+    return admission.labelled_as(None if node is None else node.raw, pod, _minor(api))
 
 
 def _told(metadata: JsonObject) -> JsonObject:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tests.conformance.histories.script import Pods, Script, Snapshot, told
+
+_SEVERAL: Final = re.compile(r": \[(.*)\]$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,16 @@ def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
         for key, texts in one["events"].items()
         if key.partition(" ")[0] not in loud and not (owned and key.startswith("ReplicaSet/") and "Successful" in key)
     }
+    events = {key: sorted(map(_in_order, texts)) for key, texts in events.items()}
     objects = {key: _unsized(raw) if key.startswith("ReplicaSet/") else raw for key, raw in one["objects"].items()}
     kept = {key: value for key, value in one.items() if key not in ("restless", "loud")}
-    return {**kept, "events": events, "objects": objects}
+    return {**kept, "answers": list(map(_in_order, one["answers"])), "events": events, "objects": objects}
+
+
+def _in_order(text: str) -> str:
+    """Several reasons in one message come in any order upstream, where they come from a map."""
+    found = _SEVERAL.search(text)
+    return text if found is None else text[: found.start(1)] + ", ".join(sorted(found.group(1).split(", "))) + "]"
 
 
 def _unsized(raw: Any) -> Any:

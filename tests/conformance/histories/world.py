@@ -104,7 +104,7 @@ class World:
     def given_uid(self, target: str, uid: str) -> None:
         """The uid of an object outside of the namespace, that `uid` knows as namespace/Kind/name."""
         self._given_uids[target] = uid
-        self._stable[uid] = f"uid-of-{self.stable(target.replace('/', '-'))}"
+        self._stable[uid] = "uid-of-" + "-".join(map(self.stable, target.split("/")))
 
     def uid(self, target: str) -> str:
         """The uid of Kind/name; that of nothing if it is not there."""

@@ -2,6 +2,9 @@
 
 `$UID:Kind/name` is the uid of an object of the history, or one that nothing has. At the end some namespaces are
 deleted; upstream looks at what is left in one only every few seconds, so that takes its time.
+
+The owners of an object have no owner in common and do not own each other: upstream looks at what such an owner's end
+concerns all at once, and which it sees go first is chance.
 """
 
 from __future__ import annotations
@@ -43,13 +46,15 @@ _VERSIONS: Final = {
     "ReplicaSet": "apps/v1",
 }
 _LONGEST: Final = 20
+Made = dict[str, set[str]]
+"""What was ever made, and by what it was ever owned."""
 _CLUSTER: Final = ("ClusterRole", "PriorityClass")
 _FINALIZERS: Final = ("example.com/hold", "foregroundDeletion", "orphan")
 
 
 def script(random: Random) -> list[AnyCommand]:
     commands: list[AnyCommand] = []
-    made: list[str] = []
+    made: Made = {}
     for _ in range(random.randint(3, 7)):
         commands.append(_create(random, made))
     for _ in range(random.randint(6, 13)):
@@ -60,7 +65,7 @@ def script(random: Random) -> list[AnyCommand]:
     return commands
 
 
-def _ending(random: Random, made: list[str]) -> list[AnyCommand]:
+def _ending(random: Random, made: Made) -> list[AnyCommand]:
     commands: list[AnyCommand] = []
     held = {"metadata": {"finalizers": ["example.com/hold"]}}
     ours = [target for target in made if not target.startswith(_CLUSTER)] or ["ConfigMap/kube-root-ca.crt"]
@@ -73,14 +78,14 @@ def _ending(random: Random, made: list[str]) -> list[AnyCommand]:
     return [*commands, *(Patch(target, free, seconds=12) for target in hold)]
 
 
-def _command(random: Random, made: list[str]) -> AnyCommand:
+def _command(random: Random, made: Made) -> AnyCommand:
     def one() -> str:
-        return random.choice(made)
+        return random.choice(list(made))
 
     choices: Choices = [
         (14, lambda: _create(random, made)),
         (14, lambda: Delete(one(), _policy(random))),
-        (10, lambda: Patch(one(), {"metadata": {"ownerReferences": _owners(random, made, one())}})),
+        (10, lambda: _given_owners(random, made, one())),
         (4, lambda: Patch(one(), {"metadata": {"ownerReferences": None}})),
         (4, lambda: Patch(one(), {"metadata": {"finalizers": [random.choice(_FINALIZERS)]}})),
         (5, lambda: Patch(one(), {"metadata": {"finalizers": None}})),
@@ -96,7 +101,7 @@ def _policy(random: Random) -> JsonObject:
     return {"propagationPolicy": policy} if policy else {}
 
 
-def _create(random: Random, made: list[str]) -> AnyCommand:
+def _create(random: Random, made: Made) -> AnyCommand:
     kinds = list(_NAMES)
     kind = random.choices(kinds, [8, 5, 5, 3, 5, 2, 3, 1])[0]
     name = random.choice(_NAMES[kind])
@@ -106,8 +111,7 @@ def _create(random: Random, made: list[str]) -> AnyCommand:
         metadata["ownerReferences"] = _owners(random, made, target)
     if random.random() < 0.12:
         metadata["finalizers"] = [random.choice(_FINALIZERS)]
-    if target not in made:
-        made.append(target)
+    made.setdefault(target, set())
     return Create({"kind": kind, "metadata": metadata, **_content(random, kind)})
 
 
@@ -129,14 +133,37 @@ def _content(random: Random, kind: str) -> JsonObject:
     return {}
 
 
-def _owners(random: Random, made: list[str], of: str) -> list[JsonObject]:
-    count = random.choice((1, 1, 1, 2, 2, 3))
-    owners = [_owner(random, target) for target in random.sample(made, min(count, len(made))) if target != of]
+def _owners(random: Random, made: Made, of: str) -> list[JsonObject]:
+    family = _ancestors(made, of)
+    chosen: list[str] = []
+    for target in random.sample(list(made), min(random.choice((1, 1, 1, 2, 2, 3)), len(made))):
+        theirs = _ancestors(made, target)
+        if target == of and random.random() < 0.1:
+            chosen.append(target)  # its own owner
+        elif of not in theirs and not theirs & family:
+            family |= theirs
+            made.setdefault(of, set()).add(target)
+            chosen.append(target)
+    owners = [_owner(random, target) for target in chosen]
     if random.random() < 0.1:
         owners.append(_owner(random, "ConfigMap/missing"))
     if random.random() < 0.06:
         owners.append({**_owner(random, "ConfigMap/elsewhere"), "uid": "$UID:default/ConfigMap/elsewhere"})
     return owners or [_owner(random, "ConfigMap/missing")]
+
+
+def _ancestors(made: Made, target: str) -> set[str]:
+    """The object, and all that it was ever owned by, directly or not."""
+    found, todo = {target}, [target]
+    while todo:
+        new = made.get(todo.pop(), set()) - found
+        found |= new
+        todo += new
+    return found
+
+
+def _given_owners(random: Random, made: Made, target: str) -> AnyCommand:
+    return Patch(target, {"metadata": {"ownerReferences": _owners(random, made, target)}})
 
 
 def _owner(random: Random, target: str) -> JsonObject:
