@@ -11,6 +11,7 @@ _ANY_NODE = "upstream takes the nodes in no particular order"
 _OPEN = "open: not understood"
 
 KNOWN: Final = {
+    "quota-100-276": _OPEN,
     **dict.fromkeys(
         (f"statefulset-100-{number}" for number in (38, 42, 43, 84, 215, 284, 307, 326, 366, 480)), _FOREGROUND
     ),
