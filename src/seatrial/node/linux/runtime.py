@@ -1,7 +1,7 @@
 """`PodRuntime` on Linux: carries out the actions of the pod life cycle and reports what became of them.
 
 Rules: `perform` starts a task that this object owns; an action under way is not started twice; a failure is a problem
-or an exit, never an exception. What must survive this process is in `pods/UID/record.json`, written before anybody is
+or an exit, never an exception. What must survive this process is in a record (`records`), written before anybody is
 told; containers and their logs are kept by conmon, so that `adopt` finds them again.
 """
 
@@ -12,13 +12,11 @@ import ipaddress
 import json
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
-
-import msgspec
 
 from seatrial.control import sandbox as sandboxes
 from seatrial.control.lifecycle import Role, all_containers, eviction
@@ -48,30 +46,22 @@ from seatrial.control.lifecycle.facts import (
 )
 from seatrial.control.lifecycle.origins import uid_on_node
 from seatrial.control.lifecycle.pressure import Observation
-from seatrial.control.volumes import mounting
-from seatrial.control.writes import ConflictError, RefusedError
 from seatrial.kube.objects import (
-    ConfigMap,
     Container,
-    Node,
-    PersistentVolume,
     Pod,
-    Secret,
-    Service,
 )
-from seatrial.kube.objects.volumes import Volume
-from seatrial.kube.quantities import Quantity
 from seatrial.kube.times import after
 from seatrial.node import logs, probes
-from seatrial.node.api import Change, ClusterObjects, Token
-from seatrial.node.dns import host_resolvers
-from seatrial.node.linux import gauges, mounts, oci, volumes
+from seatrial.node.api import ClusterObjects
+from seatrial.node.linux import gauges, mounts, oci, records, volumes
 from seatrial.node.linux import machine as machines
 from seatrial.node.linux.containers import Runc, Watcher, reopen_log
+from seatrial.node.linux.contents import Contents, account_file, make_inside
 from seatrial.node.linux.gauges import Gauges
 from seatrial.node.linux.machine import Machine
 from seatrial.node.linux.network import Network
 from seatrial.node.linux.process import CommandError, run
+from seatrial.node.linux.records import Layout, PodState
 
 ROTATION_INTERVAL_S = 10.0
 TOKEN_INTERVAL_S = 30.0
@@ -93,30 +83,6 @@ class Images(Protocol):
     """The door to the image store; `cluster` adapts it."""
 
     def find(self, reference: str) -> Image | None: ...
-
-
-@dataclass(slots=True)
-class _Pod:
-    """What is known of one pod."""
-
-    uid: str
-    pod: Pod | None = None
-    sandbox: SandboxFact | None = None
-    containers: list[ContainerFact] = field(default_factory=list)
-    probes: dict[tuple[str, ProbeKind], ProbeFact] = field(default_factory=dict)
-    problems: dict[str, Problem] = field(default_factory=dict)
-    stops: dict[str, Stop] = field(default_factory=dict)
-    stopped_for: dict[str, StopReason] = field(default_factory=dict)
-    graces: dict[str, asyncio.Timeout] = field(default_factory=dict)
-    hooks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    volumes: dict[str, str] = field(default_factory=dict)
-    claimed: tuple[str, ...] = ()
-    """The PersistentVolumes that it has mounted."""
-    tokens: dict[tuple[str, int], Token] = field(default_factory=dict)
-    """By audience and lifetime, as volumes ask for them."""
-    ip: str = ""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ended: dict[str, asyncio.Event] = field(default_factory=dict)
 
 
 class LinuxRuntime:
@@ -142,12 +108,22 @@ class LinuxRuntime:
         self._cluster = cluster
         self._cidr = ipaddress.ip_network(pod_cidr)
         self._host_ip = host_ip
-        self._domain = domain
         self._now = now
+        self._layout = Layout(self._machine)
+        self._contents = Contents(
+            cluster,
+            self._layout,
+            node_name=node_name,
+            host_ip=host_ip,
+            gateway=network.addresses.gateway,
+            domain=domain,
+            now=now,
+            pods=lambda: self._pods.values(),
+        )
         self._runc = Runc(self._machine)
         self._gauges = Gauges(self._machine)
         self.on_signals: Callable[[], None] = lambda: None
-        self._pods: dict[str, _Pod] = {}
+        self._pods: dict[str, PodState] = {}
         self._by_container: dict[str, str] = {}
         self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
         self._watcher: Watcher | None = None
@@ -169,7 +145,7 @@ class LinuxRuntime:
         )
 
     def perform(self, pod: Pod, action: Action) -> None:
-        state = self._pods.setdefault(pod.metadata.uid, _Pod(pod.metadata.uid))
+        state = self._pods.setdefault(pod.metadata.uid, PodState(pod.metadata.uid))
         state.pod = pod
         match action:
             case CreateSandbox():
@@ -220,7 +196,7 @@ class LinuxRuntime:
         """Find the pods that an earlier process of this node left running, and begin to watch."""
         self._machine.exits.mkdir(parents=True, exist_ok=True)
         self._watcher = Watcher(self._machine.exits, self._exit_file)
-        self._unsubscribe = self._cluster.subscribe(self._changed)
+        self._unsubscribe = self._cluster.subscribe(self._contents.on_change)
         for file in sorted(self._machine.pods.glob("*/record.json")):
             record = json.loads(file.read_text())
             if record["node"] == self.node_name:
@@ -245,7 +221,7 @@ class LinuxRuntime:
         attempts = sorted(each.attempt for each in state.containers if each.name == container) if state else []
         if previous:
             attempts = attempts[:-1]
-        return self._log(uid, container, attempts[-1]) if attempts else None
+        return self._layout.log(uid, container, attempts[-1]) if attempts else None
 
     def read_log(
         self, uid: str, container: str, options: logs.LogOptions, *, previous: bool = False
@@ -266,15 +242,15 @@ class LinuxRuntime:
 
     # --- sandbox ---------------------------------------------------------------------------------------------------
 
-    async def _create_sandbox(self, state: _Pod, pod: Pod) -> None:
+    async def _create_sandbox(self, state: PodState, pod: Pod) -> None:
         async with state.lock:
             if state.sandbox is not None:
                 return
             try:
                 if pod.spec.share_process_namespace:
                     raise volumes.VolumeError("shareProcessNamespace is not supported on this cluster: remove it")
-                self._set_up_volumes(state, pod)
-                namespaces = self._namespaces(state.uid)
+                self._contents.set_up_volumes(state, pod)
+                namespaces = self._layout.namespaces(state.uid)
                 namespaces.mkdir(parents=True, exist_ok=True)
                 if not pod.spec.host_network and not state.ip:
                     state.ip = self._free_ip()
@@ -288,7 +264,7 @@ class LinuxRuntime:
                 if not pod.spec.host_network:
                     await self._network.attach(namespaces / "net", state.ip)
                 ip = state.ip or self._host_ip
-                self._write_files(pod, ip)
+                self._contents.write_files(pod, ip)
             except (CommandError, OSError, volumes.VolumeError, sandboxes.ConfigError) as error:
                 missing = isinstance(error, sandboxes.ConfigError | volumes.VolumeError)
                 state.problems[""] = Problem("FailedMount" if missing else "FailedCreatePodSandBox", str(error))
@@ -296,98 +272,8 @@ class LinuxRuntime:
                 return
             state.problems.pop("", None)
             state.sandbox = SandboxFact(ip=ip, host_ip=self._host_ip, created_at=self._second())
-            self._save(state)
+            records.save(self._layout, self.node_name, state)
             self._tell(state)
-
-    def _set_up_volumes(self, state: _Pod, pod: Pod) -> None:
-        group = pod.spec.security_context.fs_group if pod.spec.security_context else None
-        view = self._view(state)
-        bound = self._bound(pod)
-        for volume in pod.spec.volumes:
-            if mounting.is_claim(volume) and volume.name not in bound:
-                continue  # no container uses it
-            directory = self._directory(state.uid) / "volumes" / volume.name
-            name = bound[volume.name].metadata.name if volume.name in bound else volume.name
-            try:
-                files = self._volume_files(state, pod, volume, view)
-                if volume.name in bound:
-                    policy = pod.spec.security_context.fs_group_change_policy if pod.spec.security_context else None
-                    directory = volumes.persistent(bound[volume.name], group, policy)
-                elif files is None:
-                    directory = volumes.set_up(volume, directory, group)
-                else:
-                    volumes.publish(directory, files, group)
-            except (sandboxes.ConfigError, volumes.VolumeError) as error:
-                raise volumes.VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
-            state.volumes[volume.name] = str(directory)
-        state.claimed = tuple(volume.metadata.name for volume in bound.values())
-
-    def _volume_files(
-        self, state: _Pod, pod: Pod, volume: Volume, view: sandboxes.NodeView
-    ) -> dict[str, sandboxes.VolumeFile] | None:
-        """Raises `ConfigError` for what is missing."""
-
-        def token(audience: str, lifetime_s: int) -> str:
-            held = state.tokens.get((audience, lifetime_s))
-            if held is None or self._now() >= held.refresh_at:
-                try:
-                    held = self._cluster.token(pod, audience, lifetime_s)
-                except (ConflictError, RefusedError) as error:
-                    if held is None:
-                        raise sandboxes.MissingObjectError(f"failed to fetch token: {error}") from error
-                    return held.text  # as the kubelet: the old one for as long as there is no new one
-                state.tokens[audience, lifetime_s] = held
-            return held.text
-
-        return sandboxes.volume_files(pod, volume, lookup=self._lookup(pod), node=view, token=token)
-
-    def _bound(self, pod: Pod) -> dict[str, PersistentVolume]:
-        """The volumes behind the pod's claims."""
-        others = (state for uid, state in self._pods.items() if uid != pod.metadata.uid)
-        elsewhere = {name for state in others if state.sandbox is not None for name in state.claimed}
-        found = mounting.look(pod, self.node_name, self._cluster, mounted_elsewhere=elsewhere)
-        if not found.is_ready:
-            raise volumes.VolumeError(found.refusal() or found.timed_out())
-        return found.volumes
-
-    def _write_files(self, pod: Pod, ip: str) -> None:
-        directory = self._directory(pod.metadata.uid)
-        directory.mkdir(parents=True, exist_ok=True)
-        name = sandboxes.hostname(pod)
-        full = f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{self._domain} " if pod.spec.subdomain else ""
-        if pod.spec.host_network:
-            hosts = Path("/etc/hosts").read_text()
-        else:
-            hosts = (
-                "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-                f"{ip}\t{full}{name}\n"
-            )
-        for alias in pod.spec.host_aliases:
-            hosts += f"{alias.ip}\t{' '.join(alias.hostnames)}\n"
-        (directory / "hosts").write_text(hosts)
-        (directory / "resolv.conf").write_text(self._resolv_conf(pod))
-
-    def _resolv_conf(self, pod: Pod) -> str:
-        policy = pod.spec.dns_policy or "ClusterFirst"
-        servers, searches = host_resolvers()
-        options: list[str] = []
-        if policy == "None":
-            servers, searches = (), ()
-        elif policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network):
-            servers = (self._network.addresses.gateway,)
-            own = (f"{pod.metadata.namespace}.svc.{self._domain}", f"svc.{self._domain}", self._domain)
-            searches = (*own, *searches)
-            options = ["ndots:5"]
-        if pod.spec.dns_config is not None:
-            servers = tuple(dict.fromkeys((*servers, *pod.spec.dns_config.nameservers)))
-            searches = tuple(dict.fromkeys((*searches, *pod.spec.dns_config.searches)))
-            for option in pod.spec.dns_config.options:
-                options = [each for each in options if each.partition(":")[0] != option.name]
-                options.append(f"{option.name}:{option.value}" if option.value else option.name)
-        lines = [f"nameserver {server}" for server in servers]
-        lines += [f"search {' '.join(searches)}"] if searches else []
-        lines += [f"options {' '.join(options)}"] if options else []
-        return "\n".join(lines) + "\n"
 
     def _free_ip(self) -> str:
         used = {state.ip for state in self._pods.values()}
@@ -396,7 +282,7 @@ class LinuxRuntime:
                 return str(address)
         raise volumes.VolumeError(f"every address of the node's podCIDR {self._cidr} is in use")
 
-    async def _remove(self, state: _Pod, forget: bool = False) -> None:
+    async def _remove(self, state: PodState, forget: bool = False) -> None:
         async with state.lock:
             for container in tuple(state.containers):
                 if container.phase is ContainerPhase.RUNNING:
@@ -405,7 +291,7 @@ class LinuxRuntime:
                 self._by_container.pop(container.id, None)
             if state.ip:
                 await self._network.detach(state.ip)
-            directory, namespaces = self._directory(state.uid), self._namespaces(state.uid)
+            directory, namespaces = self._layout.directory(state.uid), self._layout.namespaces(state.uid)
             for target in (*mounts.below(directory), *mounts.below(namespaces)):
                 mounts.unmount(target)
             machines.remove_cgroup(f"{self._machine.cgroup}/pod{state.uid}")
@@ -417,33 +303,33 @@ class LinuxRuntime:
                 self._pods.pop(state.uid, None)
         self._tell(state)
 
-    async def _stop_sandbox(self, state: _Pod) -> None:
+    async def _stop_sandbox(self, state: PodState) -> None:
         """The pod has finished: its address and namespaces are given back, its dead containers and logs stay."""
         async with state.lock:
             if state.ip:
                 await self._network.detach(state.ip)
-            namespaces = self._namespaces(state.uid)
+            namespaces = self._layout.namespaces(state.uid)
             for target in mounts.below(namespaces):
                 mounts.unmount(target)
             await asyncio.to_thread(shutil.rmtree, namespaces, True)
             state.sandbox, state.ip = None, ""
-            self._save(state)
+            records.save(self._layout, self.node_name, state)
         self._tell(state)
 
-    async def _remove_containers(self, state: _Pod) -> None:
+    async def _remove_containers(self, state: PodState) -> None:
         """The pod starts over: its containers, which have all ended, are forgotten."""
         for fact in tuple(state.containers):
             self._by_container.pop(fact.id, None)
             state.ended.pop(fact.id, None)
-            shutil.rmtree(self._bundle(state.uid, fact), ignore_errors=True)
+            shutil.rmtree(self._layout.bundle(state.uid, fact), ignore_errors=True)
         state.containers, state.problems = [], {}
         state.probes.clear()
-        self._save(state)
+        records.save(self._layout, self.node_name, state)
         self._tell(state)
 
     # --- containers ------------------------------------------------------------------------------------------------
 
-    async def _start_container(self, state: _Pod, pod: Pod, action: StartContainer) -> None:
+    async def _start_container(self, state: PodState, pod: Pod, action: StartContainer) -> None:
         name, attempt = action.name, action.attempt
         if any(each.name == name and each.attempt >= attempt for each in state.containers) or state.sandbox is None:
             return
@@ -455,7 +341,7 @@ class LinuxRuntime:
             self._problem(state, name, replace(_missing_image(container), at=self._second(), times=times))
             return
         container_id = secrets.token_hex(32)
-        bundle = self._directory(state.uid) / "containers" / name / str(attempt)
+        bundle = self._layout.directory(state.uid) / "containers" / name / str(attempt)
         hook = container.lifecycle.post_start if container.lifecycle else None
         fact = ContainerFact(
             name,
@@ -486,7 +372,7 @@ class LinuxRuntime:
         state.stops.pop(name, None)
         started = replace(fact, started_at=self._second())
         try:
-            await self._runc.start(container_id, bundle, self._log(state.uid, name, attempt))
+            await self._runc.start(container_id, bundle, self._layout.log(state.uid, name, attempt))
         except (CommandError, OSError) as error:
             ended = replace(
                 started,
@@ -512,42 +398,42 @@ class LinuxRuntime:
                 await self._runc.kill(container_id, "SIGKILL")
 
     def _write_config(
-        self, state: _Pod, pod: Pod, container: Container, image: Image, bundle: Path, container_id: str
+        self, state: PodState, pod: Pod, container: Container, image: Image, bundle: Path, container_id: str
     ) -> None:
         termination = bundle / "termination-log"
         termination.touch()
         termination.chmod(0o666)
-        directory = self._directory(state.uid)
+        directory = self._layout.directory(state.uid)
         rootfs = bundle / "rootfs"
         made = sandboxes.container_sandbox(
             pod,
             container,
             image.config,
-            lookup=self._lookup(pod),
-            node=self._view(state),
+            lookup=self._contents.lookup(pod),
+            node=self._contents.view(state),
             volumes=state.volumes,
             files={
                 "/etc/hosts": str(directory / "hosts"),
                 "/etc/resolv.conf": str(directory / "resolv.conf"),
                 container.termination_message_path or "/dev/termination-log": str(termination),
             },
-            passwd=_account_file(rootfs, "passwd"),
-            group=_account_file(rootfs, "group"),
+            passwd=account_file(rootfs, "passwd"),
+            group=account_file(rootfs, "group"),
         )
         for mount in made.mounts:
             if mount.type == "bind":
-                _inside(mount.source, state.volumes.values())
+                make_inside(mount.source, state.volumes.values())
         document = oci.config(
             made,
             rootfs=rootfs,
-            namespaces=self._namespaces(state.uid),
+            namespaces=self._layout.namespaces(state.uid),
             cgroup=f"{self._machine.cgroup}/pod{state.uid}/{container_id}",
             unified=machines.v2(),
         )
         (bundle / "config.json").write_text(json.dumps(document))
         (bundle / "stop-signal").write_text(made.stop_signal)
 
-    def _begin_hook(self, state: _Pod, pod: Pod, name: str, grace_s: int) -> asyncio.Task[None] | None:
+    def _begin_hook(self, state: PodState, pod: Pod, name: str, grace_s: int) -> asyncio.Task[None] | None:
         """The preStop hook of the running container, begun once; None if it has none."""
         fact, container = self._running(state.uid, name), _container(pod, name)
         hook = container.lifecycle.pre_stop if container.lifecycle else None
@@ -568,7 +454,7 @@ class LinuxRuntime:
             self._tell(state)
         return state.hooks[fact.id]
 
-    def _shorten(self, state: _Pod, action: StopContainer) -> None:
+    def _shorten(self, state: PodState, action: StopContainer) -> None:
         """A stop that is under way ends sooner if it is asked for again with less grace."""
         grace, stop = state.graces.get(action.name), state.stops.get(action.name)
         kill_at = after(self._now(), action.grace_s)
@@ -577,7 +463,7 @@ class LinuxRuntime:
         state.stops[action.name] = replace(stop, kill_at=kill_at)
         grace.reschedule(asyncio.get_running_loop().time() + action.grace_s)
 
-    async def _stop_container(self, state: _Pod, pod: Pod, action: StopContainer) -> None:
+    async def _stop_container(self, state: PodState, pod: Pod, action: StopContainer) -> None:
         name = action.name
         fact = self._running(state.uid, name)
         if fact is None or fact.attempt != action.attempt:
@@ -588,7 +474,7 @@ class LinuxRuntime:
         state.stops[name] = replace(stop, kill_at=min(kill_at, stop.kill_at or kill_at))
         self._tell(state)
         ended = state.ended.setdefault(fact.id, asyncio.Event())
-        bundle = self._bundle(state.uid, fact)
+        bundle = self._layout.bundle(state.uid, fact)
         try:
             async with asyncio.timeout(action.grace_s) as state.graces[name]:
                 hook = self._begin_hook(state, pod, name, action.grace_s)
@@ -601,12 +487,12 @@ class LinuxRuntime:
         finally:
             state.graces.pop(name, None)
 
-    async def _resize_container(self, state: _Pod, pod: Pod, name: str, attempt: int) -> None:
+    async def _resize_container(self, state: PodState, pod: Pod, name: str, attempt: int) -> None:
         """Change the cgroup of a running container to the resources that `pod` has."""
         fact, container = self._running(state.uid, name), _container(pod, name)
         if fact is None or fact.attempt != attempt:
             return
-        asked = sandboxes.limits(pod, container, self._view(state))
+        asked = sandboxes.limits(pod, container, self._contents.view(state))
         try:
             await self._runc.update(fact.id, oci.resources(asked))
         except CommandError as error:
@@ -615,7 +501,7 @@ class LinuxRuntime:
         state.problems.pop(name, None)
         self._replace(state, fact.id, resources=container.resources)
 
-    def _replace(self, state: _Pod, container_id: str, **changes: Any) -> None:
+    def _replace(self, state: PodState, container_id: str, **changes: Any) -> None:
         """Change the fact of a container that still runs."""
         for fact in state.containers:
             if fact.id == container_id and fact.phase is ContainerPhase.RUNNING:
@@ -627,12 +513,12 @@ class LinuxRuntime:
         if uid is not None and uid in self._pods:
             self._start((uid, "ended", container_id), self._ended(self._pods[uid], container_id))
 
-    async def _ended(self, state: _Pod, container_id: str) -> None:
+    async def _ended(self, state: PodState, container_id: str) -> None:
         fact = next((each for each in state.containers if each.id == container_id), None)
         file = self._machine.exits / container_id
         if fact is None or fact.phase is ContainerPhase.EXITED or not file.exists():
             return
-        bundle = self._bundle(state.uid, fact)
+        bundle = self._layout.bundle(state.uid, fact)
         code = int(file.read_text() or "255")
         killed = (bundle / "oom").exists()
         container = _container(state.pod, fact.name) if state.pod is not None else None
@@ -660,7 +546,7 @@ class LinuxRuntime:
         self._record(state, ended)
 
     def _termination_message(
-        self, state: _Pod, fact: ContainerFact, container: Container | None, bundle: Path, code: int
+        self, state: PodState, fact: ContainerFact, container: Container | None, bundle: Path, code: int
     ) -> str:
         file = bundle / "termination-log"
         if file.exists():
@@ -669,27 +555,27 @@ class LinuxRuntime:
             if written:
                 return written.decode(errors="replace")
         if code and container is not None and container.termination_message_policy == "FallbackToLogsOnError":
-            log = self._log(state.uid, fact.name, fact.attempt)
+            log = self._layout.log(state.uid, fact.name, fact.attempt)
             lines = [logs.parse(raw) for raw in log.read_bytes().splitlines()[-80:]] if log.exists() else []
             text = b"".join(line[0].text + b"\n" for line in lines if line is not None)
             return text[-LOG_FALLBACK_BYTES:].decode(errors="replace")
         return ""
 
-    def _record(self, state: _Pod, fact: ContainerFact) -> None:
+    def _record(self, state: PodState, fact: ContainerFact) -> None:
         """Remember `fact`; of each name only the latest attempt and the one before it stay, with their files."""
         kept = [each for each in state.containers if (each.name, each.attempt) != (fact.name, fact.attempt)]
         own = sorted((each for each in (*kept, fact) if each.name == fact.name), key=lambda each: each.attempt)
         for old in own[:-2]:
-            shutil.rmtree(self._bundle(state.uid, old), ignore_errors=True)
-            for file in logs.rotated(self._log(state.uid, old.name, old.attempt)):
+            shutil.rmtree(self._layout.bundle(state.uid, old), ignore_errors=True)
+            for file in logs.rotated(self._layout.log(state.uid, old.name, old.attempt)):
                 file.unlink()
             self._by_container.pop(old.id, None)
             state.ended.pop(old.id, None)
         state.containers = [*(each for each in kept if each.name != fact.name), *own[-2:]]
-        self._save(state)
+        records.save(self._layout, self.node_name, state)
         self._tell(state)
 
-    async def _probe(self, state: _Pod, pod: Pod, name: str, attempt: int, kind: ProbeKind) -> None:
+    async def _probe(self, state: PodState, pod: Pod, name: str, attempt: int, kind: ProbeKind) -> None:
         container = _container(pod, name)
         chosen = probing.of(container, kind)
         fact = self._running(state.uid, name)
@@ -704,39 +590,15 @@ class LinuxRuntime:
             before = ProbeFact(name, attempt, kind)
         state.probes[name, kind] = before.after(outcome.as_probe, outcome.message, self._now())
         if outcome.success != (before.successes > 0):
-            self._save(state)
+            records.save(self._layout, self.node_name, state)
         self._tell(state)
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
-    def _save(self, state: _Pod) -> None:
-        record = {
-            "node": self.node_name,
-            "uid": state.uid,
-            "ip": state.ip,
-            "volumes": state.volumes,
-            "claimed": state.claimed,
-            "sandbox": state.sandbox,
-            "containers": state.containers,
-            "probes": list(state.probes.values()),
-        }
-        directory = self._directory(state.uid)
-        directory.mkdir(parents=True, exist_ok=True)
-        fresh = directory / "record.json.new"
-        fresh.write_bytes(msgspec.json.encode(record, enc_hook=str))
-        fresh.replace(directory / "record.json")
-
     async def _adopt(self, record: dict[str, Any]) -> None:
-        state = _Pod(
-            record["uid"], ip=record["ip"], volumes=record["volumes"], claimed=tuple(record.get("claimed", ()))
-        )
+        state = records.load(record)
         self._pods[state.uid] = state
-        state.containers = msgspec.convert(record["containers"], list[ContainerFact], dec_hook=_decoded)
-        state.probes = {
-            (each.container, each.kind): each for each in msgspec.convert(record["probes"], list[ProbeFact])
-        }
-        state.sandbox = msgspec.convert(record["sandbox"], SandboxFact | None)
-        namespaces = self._namespaces(state.uid)
+        namespaces = self._layout.namespaces(state.uid)
         if namespaces / "ipc" not in mounts.below(namespaces):
             state.sandbox = None  # the machine was restarted
         for fact in tuple(state.containers):
@@ -746,49 +608,15 @@ class LinuxRuntime:
             state.ended[fact.id] = asyncio.Event()
             if (self._machine.exits / fact.id).exists():
                 await self._ended(state, fact.id)
-            elif not _alive(self._bundle(state.uid, fact)):
+            elif not _alive(self._layout.bundle(state.uid, fact)):
                 lost = replace(fact, phase=ContainerPhase.EXITED, exit_code=255, reason="Unknown")
                 await self._runc.delete(fact.id)
-                mounts.unmount(self._bundle(state.uid, fact) / "rootfs")
+                mounts.unmount(self._layout.bundle(state.uid, fact) / "rootfs")
                 self._record(state, replace(lost, finished_at=self._second()))
 
-    def _changed(self, change: Change) -> None:
-        """Volumes follow the objects that they show."""
-        object_ = change.after
-        if not isinstance(object_, ConfigMap | Secret | Pod):
-            return
-        for state in self._pods.values():
-            pod = state.pod
-            if pod is None or state.sandbox is None or pod.metadata.namespace != object_.metadata.namespace:
-                continue
-            if isinstance(object_, Pod):
-                if object_.metadata.uid != state.uid or (
-                    object_.metadata.labels == pod.metadata.labels
-                    and object_.metadata.annotations == pod.metadata.annotations
-                ):
-                    continue
-                state.pod = object_
-            self._refresh_volumes(state)
-
-    def _refresh_volumes(self, state: _Pod) -> None:
-        pod = state.pod
-        assert pod is not None
-        group = pod.spec.security_context.fs_group if pod.spec.security_context else None
-        for volume in pod.spec.volumes:
-            try:
-                files = self._volume_files(state, pod, volume, self._view(state))
-                if files is not None:
-                    volumes.publish(Path(state.volumes[volume.name]), files, group)
-            except (sandboxes.ConfigError, volumes.VolumeError):
-                continue  # what is gone now stays as it was, as the kubelet leaves it
-
     def exchange_tokens(self) -> None:
-        """Fetch mounted tokens anew whose time has come; after a restart, those of the pods that were adopted."""
-        for state in self._pods.values():
-            projects = state.pod is not None and any(volume.projected for volume in state.pod.spec.volumes)
-            due = not state.tokens or any(self._now() >= token.refresh_at for token in state.tokens.values())
-            if state.sandbox is not None and projects and due:
-                self._refresh_volumes(state)
+        """Fetch mounted tokens anew whose time has come."""
+        self._contents.exchange_tokens()
 
     async def _rotate_tokens(self) -> None:
         while True:
@@ -805,11 +633,11 @@ class LinuxRuntime:
                     await asyncio.to_thread(self._gauges.measure, state.uid, names, dict(state.volumes))
                 for fact in state.containers:
                     if fact.phase is ContainerPhase.RUNNING:
-                        log = self._log(state.uid, fact.name, fact.attempt)
+                        log = self._layout.log(state.uid, fact.name, fact.attempt)
                         if logs.rotate(log):
-                            reopen_log(self._bundle(state.uid, fact))
+                            reopen_log(self._layout.bundle(state.uid, fact))
 
-    def _find_images(self, state: _Pod) -> None:
+    def _find_images(self, state: PodState) -> None:
         """An image that has been built or imported meanwhile is not waited for until its pull's back-off is over."""
         for name, problem in tuple(state.problems.items()):
             if problem.reason != "ErrImagePull" or state.pod is None:
@@ -836,10 +664,10 @@ class LinuxRuntime:
         elif not task.cancelled():
             self.on_change(str(key[0]))
 
-    def _tell(self, state: _Pod) -> None:
+    def _tell(self, state: PodState) -> None:
         self.on_change(state.uid)
 
-    def _problem(self, state: _Pod, name: str, problem: Problem) -> None:
+    def _problem(self, state: PodState, name: str, problem: Problem) -> None:
         state.problems[name] = problem
         self._tell(state)
 
@@ -855,46 +683,8 @@ class LinuxRuntime:
     def _in(self, container_id: str) -> probes.Execute:
         return lambda command, timeout_s: self._runc.execute(container_id, command, timeout_s)
 
-    def _view(self, state: _Pod) -> sandboxes.NodeView:
-        node = self._cluster.get(Node, "", self.node_name)
-        return sandboxes.NodeView(
-            state.sandbox.ip if state.sandbox else state.ip,
-            self._host_ip,
-            node.status.allocatable if node is not None else None,
-        )
-
-    def _lookup(self, pod: Pod) -> _Lookup:
-        return _Lookup(self._cluster, pod.metadata.namespace)
-
-    def _directory(self, uid: str) -> Path:
-        return self._machine.pods / uid
-
-    def _namespaces(self, uid: str) -> Path:
-        return self._machine.run / "namespaces" / uid
-
-    def _bundle(self, uid: str, fact: ContainerFact) -> Path:
-        return self._directory(uid) / "containers" / fact.name / str(fact.attempt)
-
-    def _log(self, uid: str, name: str, attempt: int) -> Path:
-        return self._directory(uid) / "logs" / name / f"{attempt}.log"
-
     def _second(self) -> datetime:
         return self._now().replace(microsecond=0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lookup:
-    cluster: ClusterObjects
-    namespace: str
-
-    def config_map(self, name: str) -> ConfigMap | None:
-        return self.cluster.get(ConfigMap, self.namespace, name)
-
-    def secret(self, name: str) -> Secret | None:
-        return self.cluster.get(Secret, self.namespace, name)
-
-    def services(self) -> Iterable[Service]:
-        return self.cluster.all(Service)
 
 
 def _container(pod: Pod, name: str) -> Container:
@@ -903,10 +693,6 @@ def _container(pod: Pod, name: str) -> Container:
 
 def _role(pod: Pod, name: str) -> Role:
     return next(role for each, role in all_containers(pod) if each.name == name)
-
-
-def _decoded(kind: type, raw: object) -> object:
-    return Quantity.parse(raw) if kind is Quantity else raw
 
 
 def _missing_image(container: Container) -> Problem:
@@ -919,28 +705,6 @@ def _missing_image(container: Container) -> Problem:
         f'image "{container.image}" is not in this cluster\'s store, and nothing is pulled from registries: '
         "build or import it (`seatrial build`, `seatrial image import`)",
     )
-
-
-def _account_file(rootfs: Path, name: str) -> str:
-    """`/etc/passwd` or `/etc/group` of the image; a symbolic link is not followed out of it."""
-    file = rootfs / "etc" / name
-    try:
-        if not file.resolve().is_relative_to(rootfs.resolve()):
-            return ""
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _inside(source: str, directories: Iterable[str]) -> None:
-    """Make a subPath's directory; raises `ConfigError` if a symbolic link leads it out of its volume."""
-    owner = max((each for each in directories if source.startswith(each + "/")), key=len, default=None)
-    if owner is None:
-        return
-    if not Path(source).resolve().is_relative_to(Path(owner).resolve()):
-        raise sandboxes.ConfigError(f"subPath {source.removeprefix(owner + '/')} leads out of its volume")
-    if not Path(source).exists():
-        Path(source).mkdir(parents=True)
 
 
 def _stop_signal(bundle: Path) -> str:
