@@ -48,7 +48,7 @@ SHOP = f"{CORE}/namespaces/shop"
 ROBOT = "system:serviceaccount:shop:robot"
 CHANGING = (
     "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "token", "lastUpdateTime",
-    "lastTransitionTime", "expirationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "lastTransitionTime", "expirationTimestamp", "x", "y", "kid", "deletionTimestamp", "deletionGracePeriodSeconds",
 )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ class Step:
     until: str = ""
     """Ask again until the answer has this part."""
     kind: str = "application/json"
+    accept: str = "application/json"
 
 
 def named(name: str, **more: Any) -> JsonObject:
@@ -166,6 +167,10 @@ def _tokens() -> Iterator[Step]:
 
 
 def _questions() -> Iterator[Step]:
+    yield Step("GET", "/.well-known/openid-configuration", None, AS_ROBOT)
+    yield Step("GET", "/openid/v1/jwks", None, AS_ROBOT)
+    yield Step("GET", "/openid/v1/jwks", None, AS_ROBOT, accept="*/*")
+    yield Step("GET", "/openid/v1/jwks", None, ALICE)
     own = f"{REVIEWS}/selfsubjectaccessreviews"
     pods = {"verb": "get", "resource": "pods", "namespace": "shop"}
     yield Step("POST", own, review("SelfSubjectAccessReview", resourceAttributes=pods), AS_ROBOT)
@@ -368,7 +373,7 @@ class Theirs:
     def request(self, step: Step, who: Mapping[str, Any], body: Any) -> tuple[int, Any]:
         client = self._bearer if "token" in who else self._admin
         connection = client._connection
-        headers = [("Accept", "application/json"), ("Content-Type", step.kind), *_headers(who)]
+        headers = [("Accept", step.accept), ("Content-Type", step.kind), *_headers(who)]
         data = b"" if body is None else json.dumps(body).encode()
         connection.putrequest(step.method, step.path)
         for key, value in (*headers, ("Content-Length", str(len(data)))):
@@ -395,7 +400,7 @@ class Ours:
         url = urlsplit(step.path)
         raw = b"" if body is None else msgspec.json.encode(body)
         pairs = [(key.lower(), value) for key, value in _headers(who)]
-        headers = {"accept": "application/json", "content-type": step.kind, **dict(pairs)}
+        headers = {"accept": step.accept, "content-type": step.kind, **dict(pairs)}
         asked = Request(step.method, url.path, parse_qs(url.query), headers, raw)
         shown = None if "token" in who else User(ADMIN, (ADMIN_GROUP,), extra=self._fingerprint)
         response = asyncio.run(self._handler.respond(asked, shown, pairs))
@@ -499,6 +504,7 @@ def told(answer: Any) -> Any:
 
 def _text(text: str) -> str:
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID", text)
+    text = re.sub(r"https://[^/]*/openid", "https://SERVER/openid", text)
     text = re.sub(r"X509SHA256=[0-9a-f]{64}", "X509SHA256=HASH", text)
     text = re.sub(r',"managedFields":\[.*\]', "", text)
     text = re.sub(r"kube-api-access-\w{5}", "kube-api-access-xxxxx", text)

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from seatrial.server.authority import Authority
 from seatrial.server.pki import Pki
 from tests import certificate_requests
 
 SAID = {"iss": "x", "sub": "system:serviceaccount:a:b"}
+
+
+def raw(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def part(value: object) -> str:
@@ -34,6 +40,18 @@ def test_a_directory_from_before_there_were_tokens_gets_a_key(tmp_path: Path) ->
     token = Authority(pki).token(SAID)
     assert Authority(pki).claims(token) == SAID
     assert (tmp_path / "sa.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_everybody_can_check_tokens_with_the_public_key() -> None:
+    authority = Authority()
+    head, body, signature = authority.token(SAID).split(".")
+    key = authority.public_key()
+    assert json.loads(raw(head)) == {"alg": "ES256", "kid": key["kid"]}
+    x, y, r, s = (
+        int.from_bytes(part, "big") for part in (raw(key["x"]), raw(key["y"]), raw(signature)[:32], raw(signature)[32:])
+    )
+    public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    public.verify(utils.encode_dss_signature(r, s), f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
 
 
 @pytest.mark.parametrize("kind", ["another key", "other claims", "no signature", "none", "nonsense", "deep"])

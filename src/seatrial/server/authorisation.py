@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from seatrial.control import access
@@ -11,12 +12,14 @@ from seatrial.control.access import Attributes, User
 from seatrial.kube.objects import ClusterRole, ClusterRoleBinding, Object, Role, RoleBinding, parse_as
 from seatrial.server import errors
 from seatrial.server.errors import StatusError
-from seatrial.server.store import Store
+from seatrial.server.store import Change, Store
 
 K = TypeVar("K", bound=Object)
 
 _VERBS: Final = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _OF_NAMESPACES: Final = ("status", "finalize")
+_STREAMS: Final = ("attach", "exec", "portforward")
+_STREAMS_SINCE: Final = 35
 _ONE_NAME: Final = re.compile(r"metadata\.name==?([^,]+)")
 
 
@@ -26,6 +29,7 @@ class StoredPolicy:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed: dict[tuple[str, str, str], tuple[str, Object]] = {}
+        store.subscribe(self._on_change)
 
     def cluster_role(self, name: str) -> ClusterRole | None:
         return self._one(ClusterRole, "", name)
@@ -38,6 +42,12 @@ class StoredPolicy:
 
     def role_bindings(self, namespace: str) -> Iterable[RoleBinding]:
         return self._all(RoleBinding, namespace)
+
+    def _on_change(self, change: Change) -> None:
+        if change.after is None and change.before is not None:
+            raw = change.before.raw
+            key = f"{access.GROUP}/{raw['kind'].lower()}s"
+            self._parsed.pop((key, raw["metadata"].get("namespace", ""), raw["metadata"]["name"]), None)
 
     def _one(self, kind: type[K], namespace: str, name: str) -> K | None:
         key = f"{access.GROUP}/{kind.kind.lower()}s"
@@ -83,11 +93,18 @@ def attributes(method: str, path: str, query: Mapping[str, Sequence[str]]) -> At
     return Attributes(verb, group, parts[0], parts[2] if len(parts) > 2 else "", namespace, name)
 
 
-def check(policy: access.Policy, user: User, asked: Attributes) -> None:
-    """Raises `StatusError` (403) if `user` may not."""
+def check(policy: access.Policy, user: User, asked: Attributes, minor: int) -> None:
+    """Raises `StatusError` (403) if `user` may not.
+
+    Since 1.35 who opens a stream into a pod by GET (websockets) must be allowed to create it as well.
+    """
     answer = access.authorise(policy, user, asked)
     if not answer.allowed:
         raise forbidden(user, asked, answer.reason)
+    if asked.verb == "get" and asked.resource == "pods" and asked.subresource in _STREAMS and minor >= _STREAMS_SINCE:
+        answer = access.authorise(policy, user, replace(asked, verb="create"))
+        if not answer.allowed:
+            raise errors.forbidden(asked.resource, asked.group, asked.name, answer.reason)
 
 
 def forbidden(user: User, asked: Attributes, reason: str) -> StatusError:

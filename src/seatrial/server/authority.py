@@ -58,6 +58,12 @@ class Authority:
         """What a token that this cluster signed says; None for any other text."""
         return self._verified(token)
 
+    def public_key(self) -> JsonObject:
+        """The key that tokens are checked with, as a JSON Web Key (RFC 7517)."""
+        numbers = self._key.public_key().public_numbers()
+        x, y = (_encoded(number.to_bytes(_HALF_BYTES, "big")) for number in (numbers.x, numbers.y))
+        return {"use": "sig", "kty": "EC", "kid": self._key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}
+
     def sign(
         self, request: str, usages: Sequence[str], not_before: datetime, not_after: datetime, now: datetime
     ) -> str:

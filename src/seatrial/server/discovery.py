@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
+from seatrial.control import tokens
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
@@ -51,6 +52,17 @@ def version_info(version: str) -> JsonObject:
         "goVersion": "",
         "compiler": "",
         "platform": "linux/amd64",
+    }
+
+
+def issuer(server: str) -> JsonObject:
+    """What others need to know to check service accounts' tokens themselves (OpenID Connect Discovery)."""
+    return {
+        "issuer": tokens.ISSUER,
+        "jwks_uri": f"https://{server}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
     }
 
 

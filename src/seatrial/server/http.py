@@ -311,7 +311,7 @@ class Handler:
         asked = authorisation.attributes(request.method, request.path, request.query)
         asker = authentication.of_request(api, shown, request.headers.get("authorization", ""))
         user = authentication.impersonated(api, api.policy, asker, asked, headers)
-        authorisation.check(api.policy, user, asked)
+        authorisation.check(api.policy, user, asked, api.minor)
         return user
 
     def _route(self, request: Request) -> Response:
@@ -321,6 +321,10 @@ class Handler:
                 return Response(body=b"ok", content_type="text/plain; charset=utf-8")
             case ["version"]:
                 return self._json(discovery.version_info(self._api.version), request)
+            case [".well-known", "openid-configuration"]:
+                return self._json(discovery.issuer(request.headers.get("host", "")), request)
+            case ["openid", "v1", "jwks"]:
+                return self._token_keys(request)
             case ["openapi", "v2"]:
                 body = openapi_v2.document(self._api.version) + openapi_v2.custom(self._api.custom.all())
                 return Response(body=body, content_type=openapi_v2.CONTENT_TYPE)
@@ -343,6 +347,13 @@ class Handler:
             case ["apis", group, version, *rest]:
                 return self._resource(request, self._target(group, version, rest))
         raise errors.NoSuchPageError
+
+    def _token_keys(self, request: Request) -> Response:
+        kind = "application/jwk-set+json"
+        if not any(word in request.headers.get("accept", "*/*") for word in (kind, "*/*", "application/*")):
+            raise errors.not_acceptable(f"406: Not Acceptable\n\nAvailable representations: {kind}")
+        keys = msgspec.json.encode({"keys": [self._api.authority.public_key()]})
+        return Response(body=keys, content_type=kind)
 
     def _target(self, group: str, version: str, parts: list[str]) -> Target:
         namespace = ""
