@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from seatrial.cluster.behaviours import load_of
 from seatrial.cluster.clock import RealClock
@@ -28,14 +28,15 @@ from seatrial.cluster.objects import Component, Objects
 from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
 from seatrial.control import CONTROLLERS, scheduler, serviceaccount
-from seatrial.control.addons import ADDONS, csi
+from seatrial.control.addons import ADDONS, csi, vpa
+from seatrial.control.addons.vpa.targets import Workloads
 from seatrial.control.controller import Controller
 from seatrial.control.lifecycle import static
 from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
 from seatrial.control.volumes import provisioner
 from seatrial.control.writes import Create, Update
 from seatrial.kube import schemas
-from seatrial.kube.objects import CSIDriver, JsonObject, StorageClass
+from seatrial.kube.objects import CSIDriver, JsonObject, Object, StorageClass, VerticalPodAutoscaler
 from seatrial.node.agent import NodeAgent
 from seatrial.node.heartbeat import default_labels
 from seatrial.node.runtime import Clock, PodRuntime
@@ -50,6 +51,9 @@ STANDARD_CONTROLLERS: Final = (*CONTROLLERS, scheduler.CONTROLLER)
 
 SIMULATED_CONTROLLERS: Final = (*STANDARD_CONTROLLERS, *ADDONS)
 """The same on simulated nodes, where no pod of an add-on does its own work."""
+
+
+T = TypeVar("T", bound=Object)
 
 
 class AlreadyRunningError(Exception):
@@ -121,6 +125,8 @@ class Cluster:
         )
         self.objects = Objects(self.api)
         self.metrics.follow(self.objects, SimulatedSource(self.objects, clock, load or load_of(behaves)))
+        if vpa.recommender.CONTROLLER in controllers:
+            self.api.pod_webhook = self._with_recommended_resources
         self._volumes = volumes
         self._version = version
         self._drivers = tuple(drivers)
@@ -174,6 +180,19 @@ class Cluster:
             self.agents.append(agent)
             if shape.static_pods:
                 self.set_static_pods(name, shape.static_pods)
+
+    def _with_recommended_resources(self, pod: JsonObject) -> JsonObject:
+        """A new pod as the admission of the VerticalPodAutoscaler leaves it."""
+        namespace = pod["metadata"]["namespace"]
+
+        def here(kind: type[T]) -> list[T]:
+            return [each for each in self.objects.all(kind) if each.metadata.namespace == namespace]
+
+        autoscalers = here(VerticalPodAutoscaler)
+        if not autoscalers:
+            return pod
+        workloads = Workloads([each for kind in vpa.targets.CONTROLLERS for each in here(kind)])
+        return vpa.admission.admit(pod, autoscalers, workloads)
 
     def start(self) -> None:
         """Register the nodes, adopt the pods that run there, look at every object once."""

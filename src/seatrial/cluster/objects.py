@@ -200,7 +200,7 @@ class Component:
                 self._created = created["metadata"]["name"]
                 return created
             case Update(before=before, after=after):
-                return self._patch(before, after, "finalize" if isinstance(after, Namespace) else "")
+                return self._patch(before, after, _part(before, after))
             case UpdateStatus(before=before, after=after):
                 return self._patch(before, after, _status_part(before, after))
             case IssueToken(before=before, after=after, claims=claims):
@@ -298,6 +298,13 @@ class Component:
                 raise
         else:
             self._objects.events[key] = name
+
+
+def _part(before: Object, after: Object) -> str:
+    """The subresource by which all but a status is written: other resources for running containers are a resize."""
+    if isinstance(before, Pod) and isinstance(after, Pod):
+        return "" if before.spec.containers == after.spec.containers else "resize"
+    return "finalize" if isinstance(after, Namespace) else ""
 
 
 def _status_part(before: Object, after: Object) -> str:

@@ -77,6 +77,11 @@ class Quantity:
         """Billionths: the exact value."""
         return self._nanos
 
+    @property
+    def family(self) -> str:
+        """In which suffixes the value is printed."""
+        return self._family
+
     def rounded_to_milli(self) -> Quantity:
         """The value at milli precision, rounded away from zero, as the API server stores resource lists."""
         return Quantity(_divide_away(self._nanos, _NANOS // 1000) * (_NANOS // 1000), self._family)

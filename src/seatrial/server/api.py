@@ -117,6 +117,8 @@ class Api:
         self.logs = logs
         self.on_request: Callable[[str, Resource, str, str], None] = lambda *_: None
         """Called first with verb, resource, namespace and name; may refuse the request by raising `StatusError`."""
+        self.pod_webhook: Callable[[JsonObject], JsonObject] = lambda pod: pod
+        """What a program beside the API server makes of each new pod, as a mutating webhook would."""
         self.network = ipaddress.IPv4Network(service_cidr)
         self._now = now
         self.new_uid = new_uid
@@ -626,6 +628,8 @@ class Api:
                 part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.subresource)
                 allowed = {**before, "spec": part}
             causes += immutable.causes(resource.native, allowed, raw)
+            if options.subresource == "resize":
+                causes += immutable.resize_causes(before, raw)
         if resource.native == "Service" and before is None:
             causes += addresses.causes(self.store, raw)
         if causes:

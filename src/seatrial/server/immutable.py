@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.server import batch_validation
 from seatrial.server.errors import Cause
@@ -80,6 +81,22 @@ def with_pod_part(spec: JsonObject, sent: JsonObject, part: str) -> JsonObject:
                 resized = {k: v for k, v in asked[item["name"]].items() if k in ("resources", "resizePolicy")}
                 changed[key] = [*changed[key][:number], {**item, **resized}, *changed[key][number + 1 :]]
     return changed
+
+
+def resize_causes(before: JsonObject, after: JsonObject) -> Iterator[Cause]:
+    """Why a pod may not get these resources in place: neither its quality of service nor what is named may go."""
+    quality = (before.get("status") or {}).get("qosClass") or admission.qos_class(before["spec"])
+    if admission.qos_class(after["spec"]) != quality:
+        why = f'Invalid value: "{quality}": Pod QOS Class may not change as a result of resizing'
+        yield Cause("FieldValueInvalid", "spec", why)
+    for key in ("initContainers", "containers"):
+        sides = zip(before["spec"].get(key) or (), after["spec"].get(key) or (), strict=True)
+        for number, (old, new) in enumerate(sides):
+            for part in ("requests", "limits"):
+                had, has = ((side.get("resources") or {}).get(part) or {} for side in (old, new))
+                if not had.keys() <= has.keys():
+                    why = f"Forbidden: resource {part} cannot be removed"
+                    yield Cause("FieldValueForbidden", f"spec.{key}[{number}].resources.{part}", why)
 
 
 def _frozen_pod_part(spec: JsonObject) -> JsonObject:

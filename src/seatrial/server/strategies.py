@@ -71,6 +71,7 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
         raw = priorities.resolve(api, raw)
         if "ServiceAccount" not in api.disabled_plugins:
             raw = accounts.admit(api, raw)
+        raw = api.pod_webhook(raw)
     raw = admission.admit(raw, version=api.version, now=api.now())
     raw["metadata"] = _told(raw["metadata"])
     match resource.native:

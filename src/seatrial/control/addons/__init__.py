@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from seatrial.control.addons import csi, descheduler, proportional
+from seatrial.control.addons import csi, descheduler, proportional, vpa
 from seatrial.control.controller import Controller
 
-ADDONS: Final[tuple[Controller, ...]] = (descheduler.CONTROLLER, proportional.CONTROLLER, *csi.CONTROLLERS)
+ADDONS: Final[tuple[Controller, ...]] = (
+    descheduler.CONTROLLER,
+    proportional.CONTROLLER,
+    *csi.CONTROLLERS,
+    *vpa.CONTROLLERS,
+)

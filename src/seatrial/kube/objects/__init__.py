@@ -56,6 +56,7 @@ from seatrial.kube.objects.storage import (
     VolumeAttachment,
     VolumeAttributesClass,
 )
+from seatrial.kube.objects.verticalscaling import VerticalPodAutoscaler
 from seatrial.kube.objects.workloads import (
     ControllerRevision,
     DaemonSet,
@@ -102,6 +103,7 @@ _ALL: tuple[type[Object], ...] = (
     ServiceAccount,
     StatefulSet,
     StorageClass,
+    VerticalPodAutoscaler,
     VolumeAttachment,
     VolumeAttributesClass,
     *OTHERS,
@@ -170,6 +172,7 @@ __all__ = [
     "StorageClass",
     "Taint",
     "Value",
+    "VerticalPodAutoscaler",
     "VolumeAttachment",
     "VolumeAttributesClass",
     "access",
