@@ -274,3 +274,32 @@ def test_a_definition_that_would_be_refused_is_told_and_makes_no_kind() -> None:
     messages = [each["message"] for each in found]
     assert any("must not be empty for specified object fields" in each for each in messages)
     assert any("has no kind Widget in example.com/v1" in each for each in messages)
+
+
+AUTOSCALED = """\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: web
+spec:
+  maxReplicas: 3
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+---
+"""
+
+
+def test_the_pods_that_an_autoscaler_may_ask_for_must_fit_too() -> None:
+    """Two of the pods fill the machine; the third is one that only the autoscaler asks for."""
+    resources = "          resources: {requests: {cpu: 400m}}\n"
+    place, path, message = refuted(AUTOSCALED + WEB + resources + "---\n" + NODE, "schedule/fits")
+    assert (place, path) == ("-:6", "spec.maxReplicas")
+    assert message.startswith("pod 3, for which HorizontalPodAutoscaler default/web may ask, finds no node: 0/1 nodes")
+    assert "Insufficient cpu" in message
+
+
+def test_absurd_numbers_of_replicas_are_answered_soon() -> None:
+    place, path, message = refuted(WEB.replace("replicas: 2", "replicas: 2147483647"), "schedule/fits")
+    assert (place, path) == ("-:6", "spec.replicas")
+    assert "Too many pods" in message
+    found = verdicts(WEB.replace("replicas: 2", "replicas: 2147483647"), "rollout/*", 2)
+    assert {verdict["verdict"] for verdict in found} == {"unknown"}

@@ -6,7 +6,7 @@ Inferred machines also leave room for one rollout's surge of each workload: nobo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,23 +16,29 @@ import msgspec
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption
 from seatrial.control import daemonset, relations, scheduler
+from seatrial.control.lifecycle import resize
 from seatrial.control.writes import Create
 from seatrial.kube.objects import (
     DaemonSet,
     Deployment,
+    HorizontalPodAutoscaler,
     Job,
+    Key,
     Node,
     ObjectMeta,
     Pod,
+    PodSpec,
     PodTemplateSpec,
     ReplicaSet,
     ReplicationController,
     StatefulSet,
     parse_as,
 )
+from seatrial.kube.quantities import Quantity
 
 Workload = Deployment | StatefulSet | DaemonSet | ReplicaSet | ReplicationController | Job
 WORKLOADS: Final = (Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job)
+_ONE: Final = Quantity.parse(1)
 _NOW: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 MOST: Final = 50
@@ -41,11 +47,15 @@ MOST: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A pod that found no node: whose it is, which of how many, and the scheduler's message."""
+    """A pod that found no node: whose it is, which of how many, and the scheduler's message.
+
+    `autoscaler` is set if nobody but an autoscaler asks for so many.
+    """
 
     owner: str
     index: int
     message: str
+    autoscaler: Key | None = None
 
 
 def ordinary(index: int) -> Node:
@@ -126,35 +136,94 @@ def daemons_of(daemons: DaemonSet, nodes: Sequence[Node]) -> list[Pod]:
     ]
 
 
+def autoscalers(system: System) -> dict[tuple[str, str, str], HorizontalPodAutoscaler]:
+    """The autoscaler of each workload (kind, namespace, name) that has one."""
+    found = {}
+    for each in system.all(HorizontalPodAutoscaler):
+        target = each.spec.scale_target_ref
+        found[target.kind, each.metadata.namespace, target.name] = each
+    return found
+
+
 def place(
-    system: System, nodes: Sequence[Node], *, surge: bool = False, without: Workload | None = None
+    system: System,
+    nodes: Sequence[Node],
+    *,
+    surge: bool = False,
+    scaled: bool = False,
+    without: Workload | None = None,
 ) -> tuple[list[Pod], list[Misfit]]:
-    """Bind every pod of the system (but those of `without`) in the order of the files."""
+    """Bind every pod of the system (but those of `without`) in the order of the files.
+
+    With `surge` a rollout of each workload is under way, `scaled` each autoscaler asks for its most.
+    """
     bound: list[Pod] = []
     misfits: list[Misfit] = []
-    groups: list[tuple[str, list[Pod]]] = [("Pod " + pod.metadata.name, [pod]) for pod in system.all(Pod)]
+    board = scheduler.Scheduler()
+    for node in nodes:
+        board.change(None, node, _NOW)
+    for owner, pods, beyond in _groups(system, nodes, surge=surge, scaled=scaled, without=without):
+        for index, pod in enumerate(pods):
+            name = pod.spec.node_name
+            if not name:
+                placement = board.placement(msgspec.structs.replace(pod, spec=_by_default(pod.spec)))
+                if not placement.best:
+                    autoscaler = beyond[1] if beyond is not None and index >= beyond[0] else None
+                    misfits.append(Misfit(owner, index, placement.message, autoscaler))
+                    break
+                name = placement.best[0]
+            placed = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, node_name=name))
+            board.change(None, placed, _NOW)
+            bound.append(placed)
+    return bound, misfits
+
+
+def _groups(
+    system: System, nodes: Sequence[Node], *, surge: bool, scaled: bool, without: Workload | None = None
+) -> Iterator[tuple[str, list[Pod], tuple[int, Key] | None]]:
+    """Whose pods there are to be, the pods, and from which on only the autoscaler that is named asks for them.
+
+    Of a workload that asks for more pods than the machines may run at all, one more than that.
+    """
+    room = sum(_most_pods(node) for node in nodes) if nodes else MOST * _most_pods(ordinary(0))
+    for pod in system.all(Pod):
+        yield "Pod " + pod.metadata.name, [pod], None
+    most = autoscalers(system) if scaled else {}
     for entry in system.entries:
         workload = entry.typed
         if not isinstance(workload, WORKLOADS) or (without is not None and workload.key == without.key):
             continue
+        owner = str(workload.key)
         if isinstance(workload, DaemonSet):
-            groups.append((str(workload.key), daemons_of(workload, nodes)))
-        else:
-            count = replicas(workload) + (resolved_surge(workload) if surge else 0)
-            groups.append((str(workload.key), pods_of(workload, count)))
-    for owner, pods in groups:
-        for index, pod in enumerate(pods):
-            if pod.spec.node_name:
-                bound.append(pod)
-                continue
-            placement = scheduler.schedule(pod, nodes, bound)
-            if not placement.best:
-                misfits.append(Misfit(owner, index, placement.message))
-                break
-            bound.append(
-                msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, node_name=placement.best[0]))
-            )
-    return bound, misfits
+            yield owner, daemons_of(workload, nodes), None
+            continue
+        count, beyond = replicas(workload), None
+        autoscaler = most.get(workload.key)
+        if autoscaler is not None and count and autoscaler.spec.max_replicas > count:
+            beyond = (count, autoscaler.key)
+            count = autoscaler.spec.max_replicas
+        count += resolved_surge(workload) if surge else 0
+        yield owner, pods_of(workload, min(count, room + 1)), beyond
+
+
+def _most_pods(node: Node) -> int:
+    return node.status.allocatable["pods"].nanos // _ONE.nanos
+
+
+def _by_default(spec: PodSpec) -> PodSpec:
+    """Other schedulers are taken to do as the default one does."""
+    return msgspec.structs.replace(spec, scheduler_name=scheduler.NAME)
+
+
+def _at_least(system: System) -> int:
+    """A number of ordinary machines below which the pods cannot fit, by their sums."""
+    model = ordinary(0).status.allocatable
+    asked: dict[str, int] = {}
+    for _, pods, _ in _groups(system, (), surge=True, scaled=True):
+        if pods:
+            for name, size in {**resize.requests(pods[0]), "pods": _ONE}.items():
+                asked[name] = asked.get(name, 0) + size.nanos * len(pods)
+    return max([1, *(-(-asked[name] // size.nanos) for name, size in model.items() if name in asked)])
 
 
 def inventory(system: System) -> tuple[tuple[Node, ...], Assumption]:
@@ -165,17 +234,18 @@ def inventory(system: System) -> tuple[tuple[Node, ...], Assumption]:
             "nodes/given", "inferred", f"the machines are the {len(given)} Node objects of the input"
         )
     nodes: tuple[Node, ...] = ()
+    fewest = _at_least(system)
     best: tuple[tuple[Node, ...], int] = ((ordinary(0),), -1)
-    for count in range(1, MOST + 1):
+    for count in range(min(fewest, MOST), MOST + 1):
         nodes = tuple(ordinary(index) for index in range(count))
-        bound, misfits = place(system, nodes, surge=True)
+        bound, misfits = place(system, nodes, surge=True, scaled=True)
         if len(bound) > best[1]:
             best = (nodes, len(bound))
         if not misfits:
             break
     size = len(best[0])
     many = f"{size} machine{'s' * (size > 1)}"
-    text = f"no Node objects: {many} of 4 CPUs and 16 GiB, the fewest that hold every pod and one surge"
+    text = f"no Node objects: {many} of 4 CPUs and 16 GiB, the fewest that hold every pod, scaled up and with one surge"
     return best[0], Assumption(f"nodes/inferred={size}", "inferred", text)
 
 

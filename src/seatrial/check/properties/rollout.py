@@ -34,6 +34,8 @@ from seatrial.kube.objects import DaemonSet, Deployment, Node, Pod, ResourceQuot
 CONVERGES = "rollout/converges"
 AVAILABLE = "rollout/available"
 ROLLS_BACK = "rollout/rollback"
+LARGEST = 500
+"""Of a workload of more pods even the first states are too many."""
 NAMES = (CONVERGES, AVAILABLE, ROLLS_BACK)
 ALWAYS = ("nodes/fail=0", "others/steady", "controllers/fresh", "controllers/prompt")
 ASSUMED = {
@@ -74,15 +76,17 @@ def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
         workload = entry.typed
         if not isinstance(workload, Deployment | StatefulSet | DaemonSet):
             continue
-        idle = _idle(workload, question.nodes)
-        if not idle:
+        idle, large = _idle(workload, question.nodes), _wanted(workload, question.nodes) > LARGEST
+        if not idle and not large:
             verdicts += _workload(question, entry, workload, wanted)
-        else:
-            verdicts += [
-                Verdict(property=name, subject=str(entry.key), verdict=Answer.PROVED, message=idle, method="lookup")
-                for name in NAMES
-                if name in wanted
-            ]
+            continue
+        message = idle or f"it asks for more than {LARGEST} pods, whose orders are not explored"
+        answer = Answer.PROVED if idle else Answer.UNKNOWN
+        verdicts += [
+            Verdict(property=name, subject=str(entry.key), verdict=answer, message=message, method="lookup")
+            for name in NAMES
+            if name in wanted
+        ]
     return verdicts
 
 
@@ -328,7 +332,9 @@ def _failing(question: Question) -> frozenset[str]:
     """The workloads whose rollout is not shown to converge and stay available, and those whose pods do not fit."""
     failing = {f"{misfit.owner} does not fit" for misfit in machines.place(question.system, question.nodes)[1]}
     for workload in _rolling(question.system):
-        if not _idle(workload, question.nodes) and not _holds(question, workload):
+        if _wanted(workload, question.nodes) > LARGEST or (
+            not _idle(workload, question.nodes) and not _holds(question, workload)
+        ):
             failing.add(str(workload.key))
     return frozenset(failing)
 

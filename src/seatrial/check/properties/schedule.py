@@ -1,4 +1,4 @@
-"""`schedule/fits`: every pod of the steady state finds a node."""
+"""`schedule/fits`: every pod finds a node, for every number of replicas up to what an autoscaler may ask for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAME = "schedule/fits"
 
 
 def check(question: Question) -> list[Verdict]:
-    bound, misfits = machines.place(question.system, question.nodes)
+    bound, misfits = machines.place(question.system, question.nodes, scaled=True)
     assumptions = (question.machines.name, "order/as-written")
     if not misfits:
         message = f"all {len(bound)} pods find a place on {len(question.nodes)} node{'s' * (len(question.nodes) > 1)}"
@@ -26,14 +26,17 @@ def check(question: Question) -> list[Verdict]:
         ]
     verdicts = []
     for misfit in misfits:
-        entry = next((e for e in question.system.entries if str(e.key) == misfit.owner), None)
+        key = misfit.owner if misfit.autoscaler is None else str(misfit.autoscaler)
+        entry = next((e for e in question.system.entries if str(e.key) == key), None)
+        field = "replicas" if misfit.autoscaler is None else "maxReplicas"
+        asked = "" if misfit.autoscaler is None else f", for which {misfit.autoscaler} may ask,"
         verdicts.append(
             Verdict(
                 property=NAME,
                 subject=misfit.owner,
                 verdict=Answer.REFUTED,
-                message=f"pod {misfit.index + 1} finds no node: {misfit.message}",
-                places=(entry.place("spec", "replicas"),) if entry else (),
+                message=f"pod {misfit.index + 1}{asked} finds no node: {misfit.message}",
+                places=(entry.place("spec", field),) if entry else (),
                 method="simulation",
                 assumptions=assumptions,
             )
