@@ -11,8 +11,14 @@ from typing import Any
 from seatrial.control.sandbox import CPU_PERIOD_US, Limits, Sandbox
 
 UNLIMITED = -1
-CAP_SYS_RESOURCE = 24
-"""Its bit in a capability set."""
+_NAMES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
+    "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL "
+    "SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+)
+CAPABILITIES = tuple(f"CAP_{name}" for name in str.split(_NAMES))
+"""By their bit in a capability set (linux/capability.h)."""
 PIDS_LIMIT = 0
 """No limit: the kubelet sets none by default."""
 
@@ -29,7 +35,9 @@ def config(sandbox: Sandbox, *, rootfs: Path, namespaces: Path, cgroup: str, uni
         spaces.append({"type": "uts", "path": str(namespaces / "uts")})
     if unified:
         spaces.append({"type": "cgroup"})
-    capabilities = list(sandbox.capabilities)
+    held = _held()
+    # Privileged is all that can be given, as with containerd; what is asked for by name and cannot be is an error.
+    capabilities = [name for name in sandbox.capabilities if not sandbox.privileged or name in held]
     limited = {
         part: {key: value for key, value in amounts.items() if value != UNLIMITED}
         for part, amounts in resources(sandbox.limits).items()
@@ -98,9 +106,15 @@ def resources(limits: Limits) -> dict[str, dict[str, int]]:
 @cache
 def _least_oom_score_adj() -> int:
     """Without CAP_SYS_RESOURCE (in a confined container, say) no process can be spared more than its parent is."""
+    return -1000 if "CAP_SYS_RESOURCE" in _held() else int(Path("/proc/self/oom_score_adj").read_text())
+
+
+@cache
+def _held() -> frozenset[str]:
+    """The capabilities of this process, and so the most that a container can have."""
     status = Path("/proc/self/status").read_text()
-    held = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
-    return -1000 if held >> CAP_SYS_RESOURCE & 1 else int(Path("/proc/self/oom_score_adj").read_text())
+    bits = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    return frozenset(name for bit, name in enumerate(CAPABILITIES) if bits >> bit & 1)
 
 
 def _host_devices() -> list[dict[str, Any]]:

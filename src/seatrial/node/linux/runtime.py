@@ -718,6 +718,7 @@ def _alive(bundle: Path) -> bool:
     """conmon still watches: only then will there be an exit file."""
     try:
         pid = (bundle / "conmon.pid").read_text().strip()
-        return "conmon" in Path("/proc", pid, "comm").read_text()
+        name, _, rest = Path("/proc", pid, "stat").read_text().rpartition(")")
+        return "conmon" in name and rest.split()[0] != "Z"  # a dead one whom nobody has asked about watches nothing
     except OSError:
         return False
