@@ -11,8 +11,10 @@ from tests.conformance.histories import differences, recordings
 from tests.conformance.histories.__main__ import kinds
 from tests.conformance.histories.known import KNOWN
 from tests.conformance.histories.targets import STEP_S, play_ours
+from tests.conformance.upstream import MINORS, NEWEST
 
 KINDS = kinds()
+OLDER = [minor for minor in MINORS if minor != NEWEST]
 TRIED = 12
 """Histories of each kind, spread over the recording."""
 
@@ -28,6 +30,19 @@ def test_recorded_histories_come_out_the_same(kind: str) -> None:
         ours = play_ours(recording.script, KINDS[kind].WATCHED, getattr(KINDS[kind], "STEP_S", STEP_S))
         difference = differences.first(recording.script, recording.snapshots, ours)
         assert difference is None, difference.story()
+
+
+@pytest.mark.parametrize("minor", OLDER)
+def test_histories_recorded_of_older_versions_come_out_the_same(minor: int) -> None:
+    played = 0
+    for kind, module in KINDS.items():
+        for recording in recordings.load(kind, minor)[:TRIED]:
+            if recording.script.seed not in KNOWN:
+                ours = play_ours(recording.script, module.WATCHED, getattr(module, "STEP_S", STEP_S), minor)
+                difference = differences.first(recording.script, recording.snapshots, ours)
+                assert difference is None, difference.story()
+                played += 1
+    assert played
 
 
 def test_a_difference_is_found_and_told() -> None:

@@ -400,7 +400,7 @@ def _replication_controller(controller: JsonObject, minor: int) -> None:
     spec = _template(controller, minor)
     labels = spec["template"]["metadata"].get("labels")
     if labels:
-        spec.setdefault("selector", dict(labels))
+        spec["selector"] = spec.get("selector") or dict(labels)
         if not controller.setdefault("metadata", {}).get("labels"):
             controller["metadata"]["labels"] = dict(labels)
     spec.setdefault("replicas", 1)

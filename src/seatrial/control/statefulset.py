@@ -45,12 +45,11 @@ _MEMBER: Final = re.compile(r"(.*)-(0|[1-9][0-9]{0,9})", re.ASCII | re.DOTALL)
 
 _ANY_COMPLETES_MINOR: Final = 37
 """From this minor version on a rollout can also complete with the strategy OnDelete."""
-_MAX_UNAVAILABLE_MINOR: Final = 37
+MAX_UNAVAILABLE_MINOR: Final = 37
 _CAPITALS_MINOR: Final = 35
 """From this minor version on messages of events begin with a capital."""
 _AVAILABILITY_MINOR: Final = 34
 """Before this minor version a rollout went on when a pod was ready, whatever minReadySeconds said."""
-_RECREATION_UNTOLD_MINOR: Final = 31
 
 
 class _Step(Enum):
@@ -225,7 +224,7 @@ class _Work:
         if not self._walk(self.condemned, lambda pod: self._remove(pod, is_lowest=_ordinal(pod) == lowest)):
             return
         if self.set.spec.update_strategy.type == "RollingUpdate":
-            if self.minor >= _MAX_UNAVAILABLE_MINOR:
+            if self.minor >= MAX_UNAVAILABLE_MINOR:
                 self._replace_several()
             else:
                 self._replace_one()
@@ -254,7 +253,6 @@ class _Work:
         if pod is None:
             return self._create(ordinal)
         if pod.status.phase in {"Succeeded", "Failed"}:
-            self._tell_of_recreation(pod)
             if pod.metadata.deletion_timestamp is None:
                 self._delete(pod)
             return _Step.WAIT
@@ -317,16 +315,6 @@ class _Work:
                 volumes=retention.volumes_for(self.set, ordinal, pod.spec.volumes),
             ),
         )
-
-    def _tell_of_recreation(self, pod: Pod) -> None:
-        if self.minor < _RECREATION_UNTOLD_MINOR:
-            failed = pod.status.phase == "Failed"
-            place = f"{self.set.metadata.namespace}/{self._name}"
-            self._record(
-                "Warning" if failed else "Normal",
-                "RecreatingFailedPod" if failed else "RecreatingTerminatedPod",
-                f"StatefulSet {place} is recreating {'failed' if failed else 'terminated'} Pod {pod.metadata.name}",
-            )
 
     def _is_settled(self, pod: Pod) -> bool:
         """Running, ready and available, and here to stay."""

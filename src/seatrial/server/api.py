@@ -30,6 +30,7 @@ from seatrial.server import (
     addresses,
     autoscaling_v1,
     batch_validation,
+    bounds_validation,
     certificates,
     customresources,
     errors,
@@ -37,6 +38,7 @@ from seatrial.server import (
     limits,
     measured,
     names,
+    network_validation,
     priorities,
     quotas,
     roles,
@@ -608,16 +610,18 @@ class Api:
             Cause(
                 "FieldValueRequired" if item.kind == "required" else "FieldValueInvalid",
                 _path_text(item.path),
-                item.message,
+                "Required value" if item.kind == "required" else item.message,
             )
             for item in (() if options.trusted else schemas.validate(raw, schemas.load(self.version)))
             if item.kind not in ("unknown", "duplicate", "type")
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
-        causes += validation.workload(resource.native, raw)
+        causes += validation.workload(resource.native, raw, before)
         if before is None or before.get("spec") != raw.get("spec"):
             causes += validation.sizes(resource.native, raw)
             causes += validation.quota_scopes(raw) if resource.native == "ResourceQuota" else ()
+        causes += bounds_validation.causes(resource.native, raw, before)
+        causes += network_validation.causes(resource.native, raw, before)
         causes += batch_validation.causes(resource.native, raw, before)
         causes += roles.causes(resource.native, raw, before)
         causes += storage_validation.causes(resource.native, raw, before)
@@ -627,7 +631,7 @@ class Api:
             if options.subresource in immutable.POD_PARTS:
                 part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.subresource)
                 allowed = {**before, "spec": part}
-            causes += immutable.causes(resource.native, allowed, raw)
+            causes += immutable.causes(resource.native, allowed, raw, self.minor)
             if options.subresource == "resize":
                 causes += immutable.resize_causes(before, raw)
         if resource.native == "Service" and before is None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from seatrial.control import cronschedule
 from seatrial.kube.objects import JsonObject
 from seatrial.server.errors import Cause
+from seatrial.server.fields import invalid, negative, required, unsupported
 
 _NON_NEGATIVE: Final = (
     "parallelism",
@@ -28,7 +29,6 @@ _MOST_WITH_MANY: Final = 10_000
 """Of parallelism and maxFailedIndexes, when completions are above `_MOST_INDEXES` and counted per index."""
 _LONGEST_CRON_JOB_NAME: Final = 52
 _ZONE_PART: Final = re.compile(r"[A-Za-z.\-_0-9+]{1,14}")
-_NO_NEGATIVE: Final = "must be greater than or equal to 0"
 _PER_INDEX: Final = f"when completions are above {_MOST_INDEXES} and used with backoff limit per index"
 
 
@@ -44,7 +44,7 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
         yield from _cron_job(spec, None if before is None else before["spec"])
         name = raw["metadata"]["name"]
         if before is None and len(name) > _LONGEST_CRON_JOB_NAME:
-            yield _invalid("metadata.name", name, f"must be no more than {_LONGEST_CRON_JOB_NAME} characters")
+            yield invalid("metadata.name", name, f"must be no more than {_LONGEST_CRON_JOB_NAME} characters")
 
 
 def template_causes(before: JsonObject, after: JsonObject) -> Iterator[Cause]:
@@ -60,7 +60,7 @@ def template_causes(before: JsonObject, after: JsonObject) -> Iterator[Cause]:
         path = "spec.template.spec"
         old_template, new_template = _fixed(old["template"]), _fixed(new["template"])
     if old_template != new_template:
-        yield _invalid(path, new_template, "field is immutable")
+        yield invalid(path, new_template, "field is immutable")
 
 
 def _fixed(template: JsonObject) -> JsonObject:
@@ -79,37 +79,37 @@ def _room_for_index(name: str, spec: JsonObject) -> Iterator[Cause]:
     if spec.get("completionMode") == "Indexed" and completions:
         hostname = f"{name}-{completions - 1}"
         if len(hostname) > 63 or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", hostname):
-            yield _invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {hostname}")
+            yield invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {hostname}")
 
 
 def _job(spec: JsonObject, path: str) -> Iterator[Cause]:
-    yield from _negative(spec, _NON_NEGATIVE, path)
+    yield from negative(spec, _NON_NEGATIVE, path)
     if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
-        yield _required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+        yield required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
     indexed = spec.get("completionMode") == "Indexed"
     if indexed:
         yield from _indexed(spec, path)
     else:
         for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
             if spec.get(name) is not None:
-                yield _invalid(f"{path}.{name}", spec[name], "requires indexed completion mode")
+                yield invalid(f"{path}.{name}", spec[name], "requires indexed completion mode")
     if spec.get("podFailurePolicy") is not None:
         for number, rule in enumerate(spec["podFailurePolicy"].get("rules") or ()):
             yield from _failure_rule(spec, rule, f"{path}.podFailurePolicy.rules[{number}]")
     policy = spec.get("successPolicy")
     if policy is not None and not indexed:
-        yield _invalid(f"{path}.successPolicy", policy, "requires indexed completion mode")
+        yield invalid(f"{path}.successPolicy", policy, "requires indexed completion mode")
     elif policy is not None:
         rules = policy.get("rules") or ()
         if not rules:
             why = "at least one rules must be specified when the successPolicy is specified"
-            yield _required(f"{path}.successPolicy.rules", why)
+            yield required(f"{path}.successPolicy.rules", why)
         for number, rule in enumerate(rules):
             yield from _success_rule(rule, spec.get("completions") or 0, f"{path}.successPolicy.rules[{number}]")
     replacement = spec.get("podReplacementPolicy")
     allowed = ("Failed",) if spec.get("podFailurePolicy") is not None else ("Failed", "TerminatingOrFailed")
     if replacement is not None and replacement not in allowed:
-        yield _unsupported(f"{path}.podReplacementPolicy", replacement, allowed)
+        yield unsupported(f"{path}.podReplacementPolicy", replacement, allowed)
     yield from _restart_policy(spec, f"{path}.template.spec.restartPolicy")
 
 
@@ -118,27 +118,27 @@ def _indexed(spec: JsonObject, path: str) -> Iterator[Cause]:
         spec.get(name) for name in ("completions", "parallelism", "maxFailedIndexes")
     )
     if completions is None:
-        yield _required(f"{path}.completions", "when completion mode is Indexed")
+        yield required(f"{path}.completions", "when completion mode is Indexed")
     if (parallelism or 0) > _MOST_INDEXES:
         why = f"must be less than or equal to {_MOST_INDEXES} when completion mode is Indexed"
-        yield _invalid(f"{path}.parallelism", parallelism, why)
+        yield invalid(f"{path}.parallelism", parallelism, why)
     if completions is not None and (most_failed or 0) > completions:
-        yield _invalid(f"{path}.maxFailedIndexes", most_failed, "must be less than or equal to completions")
+        yield invalid(f"{path}.maxFailedIndexes", most_failed, "must be less than or equal to completions")
     if (most_failed or 0) > _MOST_INDEXES:
-        yield _invalid(f"{path}.maxFailedIndexes", most_failed, f"must be less than or equal to {_MOST_INDEXES}")
+        yield invalid(f"{path}.maxFailedIndexes", most_failed, f"must be less than or equal to {_MOST_INDEXES}")
     if (completions or 0) > _MOST_INDEXES and spec.get("backoffLimitPerIndex") is not None:
         if most_failed is None:
             why = f"must be specified when completions is above {_MOST_INDEXES}"
-            yield _required(f"{path}.maxFailedIndexes", why)
+            yield required(f"{path}.maxFailedIndexes", why)
         for name, value in (("parallelism", parallelism), ("maxFailedIndexes", most_failed)):
             if (value or 0) > _MOST_WITH_MANY:
                 why = f"must be less than or equal to {_MOST_WITH_MANY} {_PER_INDEX}"
-                yield _invalid(f"{path}.{name}", value, why)
+                yield invalid(f"{path}.{name}", value, why)
 
 
 def _failure_rule(spec: JsonObject, rule: JsonObject, path: str) -> Iterator[Cause]:
     if rule.get("action") == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
-        yield _invalid(f"{path}.action", "FailIndex", "requires the backoffLimitPerIndex to be set")
+        yield invalid(f"{path}.action", "FailIndex", "requires the backoffLimitPerIndex to be set")
     codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
     if codes is not None:
         yield from _exit_codes(spec, codes, f"{path}.onExitCodes")
@@ -155,38 +155,38 @@ def _exit_codes(spec: JsonObject, codes: JsonObject, path: str) -> Iterator[Caus
     names = {item["name"] for part in ("containers", "initContainers") for item in pod.get(part) or ()}
     if codes.get("containerName") is not None and codes["containerName"] not in names:
         why = "must be one of the container or initContainer names in the pod template"
-        yield _invalid(f"{path}.containerName", codes["containerName"], why)
+        yield invalid(f"{path}.containerName", codes["containerName"], why)
     values = codes.get("values") or []
     if not values:
-        yield _invalid(f"{path}.values", values, "at least one value is required")
+        yield invalid(f"{path}.values", values, "at least one value is required")
     for number, value in enumerate(values):
         if codes.get("operator") == "In" and value == 0:
-            yield _invalid(f"{path}.values[{number}]", value, "must not be 0 for the In operator")
+            yield invalid(f"{path}.values[{number}]", value, "must not be 0 for the In operator")
         if value in values[:number]:
             yield Cause("FieldValueDuplicate", f"{path}.values[{number}]", f"Duplicate value: {value}")
     if values != sorted(values):
-        yield _invalid(f"{path}.values", values, "must be ordered")
+        yield invalid(f"{path}.values", values, "must be ordered")
 
 
 def _success_rule(rule: JsonObject, completions: int, path: str) -> Iterator[Cause]:
     indexes, count = rule.get("succeededIndexes"), rule.get("succeededCount")
     if indexes is None and count is None:
-        yield _required(path, "at least one of succeededCount or succeededIndexes must be specified")
+        yield required(path, "at least one of succeededCount or succeededIndexes must be specified")
     total = 0
     if indexes is not None:
         try:
             total = _count(indexes, completions)
         except ValueError as error:
-            yield _invalid(f"{path}.succeededIndexes", indexes, f"error parsing succeededIndexes: {error}")
+            yield invalid(f"{path}.succeededIndexes", indexes, f"error parsing succeededIndexes: {error}")
     if count is None:
         return
-    yield from _negative(rule, ("succeededCount",), path)
+    yield from negative(rule, ("succeededCount",), path)
     if count > completions:
         why = f"must be less than or equal to {completions} (the number of specified completions)"
-        yield _invalid(f"{path}.succeededCount", count, why)
+        yield invalid(f"{path}.succeededCount", count, why)
     if indexes is not None and count > total:
         why = f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
-        yield _invalid(f"{path}.succeededCount", count, why)
+        yield invalid(f"{path}.succeededCount", count, why)
 
 
 def _count(text: str, completions: int) -> int:
@@ -216,85 +216,64 @@ def _count(text: str, completions: int) -> int:
 def _restart_policy(spec: JsonObject, path: str) -> Iterator[Cause]:
     policy = spec["template"]["spec"].get("restartPolicy") or "Always"
     if policy == "Always":
-        yield _required(path, 'valid values: "OnFailure", "Never"')
+        yield required(path, 'valid values: "OnFailure", "Never"')
     elif policy not in ("OnFailure", "Never"):
-        yield _unsupported(path, policy, ("OnFailure", "Never"))
+        yield unsupported(path, policy, ("OnFailure", "Never"))
     elif spec.get("podFailurePolicy") is not None and policy != "Never":
-        yield _invalid(path, policy, 'only "Never" is supported when podFailurePolicy is specified')
+        yield invalid(path, policy, 'only "Never" is supported when podFailurePolicy is specified')
 
 
 def _cron_job(spec: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
     schedule, zone = spec.get("schedule"), spec.get("timeZone")
     if not schedule:
-        yield _required("spec.schedule", "")
+        yield required("spec.schedule", "")
     else:
         yield from _schedule(schedule, zone, may_name_zone=old is not None and "TZ" in old["schedule"])
-    yield from _negative(spec, ("startingDeadlineSeconds",), "spec")
+    yield from negative(spec, ("startingDeadlineSeconds",), "spec")
     if zone is not None and (old is None or old.get("timeZone") != zone):
         yield from _time_zone(zone)
     policies = ("Allow", "Forbid", "Replace")
     if spec.get("concurrencyPolicy", "Allow") not in policies:
-        yield _unsupported("spec.concurrencyPolicy", spec["concurrencyPolicy"], policies)
+        yield unsupported("spec.concurrencyPolicy", spec["concurrencyPolicy"], policies)
     job = spec["jobTemplate"]["spec"]
     path = "spec.jobTemplate.spec"
     yield from _job(job, path)
     if job.get("selector") is not None:
-        yield _invalid(f"{path}.selector", job["selector"], "`selector` will be auto-generated")
+        yield invalid(f"{path}.selector", job["selector"], "`selector` will be auto-generated")
     if job.get("manualSelector"):
-        yield _unsupported(f"{path}.manualSelector", True, ("nil", "false"))
-    yield from _negative(spec, ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"), "spec")
+        yield unsupported(f"{path}.manualSelector", True, ("nil", "false"))
+    yield from negative(spec, ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"), "spec")
 
 
 def _schedule(schedule: str, zone: str | None, *, may_name_zone: bool) -> Iterator[Cause]:
     try:
         cronschedule.parse(schedule)
     except cronschedule.ScheduleError as error:
-        yield _invalid("spec.schedule", schedule, str(error))
+        yield invalid("spec.schedule", schedule, str(error))
     if "TZ" not in schedule:
         return
     if not may_name_zone:
         why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        yield _invalid("spec.schedule", schedule, why)
+        yield invalid("spec.schedule", schedule, why)
     elif zone is not None:
         why = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
-        yield _invalid("spec.schedule", schedule, why)
+        yield invalid("spec.schedule", schedule, why)
 
 
 def _time_zone(zone: str) -> Iterator[Cause]:
     if not zone:
-        yield _invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
+        yield invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
         return
     parts = zone.split("/")
     if any(p in (".", "..") or p.startswith("-") or not _ZONE_PART.fullmatch(p) for p in parts):
-        yield _invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+        yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
         return
     if zone.lower() == "local":
         why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
-        yield _invalid("spec.timeZone", zone, why)
+        yield invalid("spec.timeZone", zone, why)
         if zone == "Local":
             return
     try:
         cronschedule.time_zone(zone)
     except cronschedule.ScheduleError as error:
-        yield _invalid("spec.timeZone", zone, str(error))
-
-
-def _negative(spec: Mapping[str, object], names: Sequence[str], path: str) -> Iterator[Cause]:
-    for name in names:
-        value = spec.get(name)
-        if isinstance(value, int) and value < 0:
-            yield _invalid(f"{path}.{name}", value, _NO_NEGATIVE)
-
-
-def _invalid(path: str, value: object, why: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"))
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")
-
-
-def _required(path: str, why: str) -> Cause:
-    return Cause("FieldValueRequired", path, f"Required value: {why}" if why else "Required value")
-
-
-def _unsupported(path: str, value: object, allowed: Sequence[str]) -> Cause:
-    known = ", ".join(json.dumps(one) for one in allowed)
-    return Cause("FieldValueNotSupported", path, f"Unsupported value: {json.dumps(value)}: supported values: {known}")
+        yield invalid("spec.timeZone", zone, str(error))

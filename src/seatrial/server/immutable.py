@@ -9,18 +9,24 @@ from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
 from seatrial.server import batch_validation
 from seatrial.server.errors import Cause
+from seatrial.server.fields import forbidden, invalid
 
 _FREE_POD_PARTS = ("activeDeadlineSeconds", "schedulingGates", "tolerations")
 POD_PARTS = ("ephemeralcontainers", "resize")
 """The subresources by which what is frozen of a pod's spec may change."""
 
 
-def causes(kind: str, before: JsonObject, after: JsonObject) -> Iterator[Cause]:
-    """Why `after` may not replace `before`."""
+_OF_STATEFUL_SETS = ("selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy")
+
+
+def causes(kind: str, before: JsonObject, after: JsonObject, minor: int) -> Iterator[Cause]:
+    """Why `after` may not replace `before` in Kubernetes 1.`minor`."""
     old, new = before.get("spec") or {}, after.get("spec") or {}
     if old is new and kind not in ("ConfigMap", "Secret"):
         return
-    if kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet") and old.get("selector") != new.get("selector"):
+    if kind == "StatefulSet":
+        yield from _stateful_set_causes(old, new, minor)
+    if kind in ("Deployment", "ReplicaSet", "DaemonSet") and old.get("selector") != new.get("selector"):
         shown = json.dumps(new.get("selector"), separators=(",", ":"))
         yield Cause("FieldValueInvalid", "spec.selector", f"Invalid value: {shown}: field is immutable")
     if kind == "Job":
@@ -45,6 +51,21 @@ def causes(kind: str, before: JsonObject, after: JsonObject) -> Iterator[Cause]:
     if kind == "Service" and len(addresses) > 1 and new.get("type") != "ExternalName":
         message = f'Invalid value: "{new["clusterIP"]}": field is immutable'
         yield Cause("FieldValueInvalid", "spec.clusterIPs[0]", message)
+
+
+def _stateful_set_causes(old: JsonObject, new: JsonObject, minor: int) -> Iterator[Cause]:
+    """Until 1.36 all in one message; until 1.32 the length of the history stayed, too."""
+    frozen = _OF_STATEFUL_SETS if minor >= 33 else (*_OF_STATEFUL_SETS, "revisionHistoryLimit")
+    changed = [name for name in frozen if old.get(name) != new.get(name)]
+    if minor >= 37:
+        yield from (invalid(f"spec.{name}", new.get(name), "field is immutable") for name in changed)
+    elif changed:
+        history = "'revisionHistoryLimit', " if minor >= 33 else ""
+        yield forbidden(
+            "spec",
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+            f"{history}'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        )
 
 
 def _job_causes(old: JsonObject, new: JsonObject) -> Iterator[Cause]:

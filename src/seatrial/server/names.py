@@ -12,8 +12,8 @@ from seatrial.kube.schemas import Resource
 from seatrial.server import errors
 from seatrial.server.errors import Cause
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
@@ -37,7 +37,7 @@ def check(resource: Resource, metadata: JsonObject) -> None:
     if resource.native in _FREELY_NAMED:
         return
     is_label = resource.native in _LABEL_NAMED
-    pattern, rule, limit = (_LABEL, LABEL_RULE, 63) if is_label else (_SUBDOMAIN, SUBDOMAIN_RULE, 253)
+    pattern, rule, limit = (LABEL, LABEL_RULE, 63) if is_label else (SUBDOMAIN, SUBDOMAIN_RULE, 253)
     if not pattern.fullmatch(name):
         message = f'Invalid value: "{name}": {rule}'
     elif len(name) > limit:

@@ -12,7 +12,7 @@ from seatrial.kube.objects import JsonObject
 from seatrial.kube.patches import same
 from seatrial.kube.quantities import Quantity
 from seatrial.server.errors import Cause
-from seatrial.server.validation import invalid
+from seatrial.server.fields import invalid
 
 _BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 _MODES: Final = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")

@@ -8,6 +8,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from seatrial.control import admission
+from seatrial.control.statefulset import MAX_UNAVAILABLE_MINOR
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.schemas.resources import SCHEMALESS
@@ -93,6 +94,8 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             raw = certificates.created(raw, options.user)
         case "Job" if before is None:
             admission.select_own_pods(raw)
+        case "StatefulSet" if api.minor < MAX_UNAVAILABLE_MINOR:
+            raw["spec"] = _without_max_unavailable(raw["spec"])
         case "DaemonSet":
             raw["metadata"] = _with_template_generation(raw, before)
         case "PersistentVolume" | "PersistentVolumeClaim" | "VolumeAttributesClass" if before is None:
@@ -131,6 +134,16 @@ def of_its_node(api: Api, pod: JsonObject) -> JsonObject:
 
 def _told(metadata: JsonObject) -> JsonObject:
     return {key: value for key, value in metadata.items() if value not in (None, {}, [], "")}
+
+
+def _without_max_unavailable(spec: JsonObject) -> JsonObject:
+    """The spec of a StatefulSet without a field that is off: the API drops it."""
+    strategy: JsonObject = spec.get("updateStrategy") or {}
+    rolling = strategy.get("rollingUpdate") or {}
+    if "maxUnavailable" not in rolling:
+        return spec
+    kept = {name: value for name, value in rolling.items() if name != "maxUnavailable"}
+    return {**spec, "updateStrategy": {**strategy, "rollingUpdate": kept}}
 
 
 def _with_template_generation(raw: JsonObject, before: JsonObject | None) -> JsonObject:

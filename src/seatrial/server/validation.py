@@ -6,13 +6,26 @@ rule; `workload` is all of them but those about sizes, which pods have, too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
-from seatrial.kube.objects import JsonObject
+from seatrial.kube import selectors
+from seatrial.kube.objects import JsonObject, LabelSelector
+from seatrial.kube.objects.base import parse_as
 from seatrial.kube.quantities import Quantity
 from seatrial.server.errors import Cause
+from seatrial.server.fields import (
+    amount,
+    at_most_all,
+    forbidden,
+    invalid,
+    label_selector,
+    negative,
+    number_in,
+    required,
+    unsupported,
+)
+from seatrial.server.names import LABEL, LABEL_RULE
 
 _COUNTS: Final = {
     "Deployment": ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"),
@@ -21,18 +34,29 @@ _COUNTS: Final = {
     "StatefulSet": ("replicas", "minReadySeconds"),
     "DaemonSet": ("minReadySeconds", "revisionHistoryLimit"),
 }
+_RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
+_LONGEST: Final = 2**31 - 1
 
 
-def workload(kind: str, raw: JsonObject) -> Iterator[Cause]:
-    """The causes for which a write of this object is refused; none for other kinds."""
+def workload(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Cause]:
+    """The causes for which a write of this object is refused; none for other kinds and for a spec that stays."""
     spec = raw.get("spec")
-    if kind not in _COUNTS or not isinstance(spec, dict):
+    if kind not in _COUNTS or not isinstance(spec, dict) or (before is not None and before.get("spec") == spec):
         return
-    yield from _negative_counts(kind, spec)
-    yield from _selector(kind, spec)
-    if kind == "Deployment":
-        yield from _strategy(spec)
-        yield from _deadline(spec)
+    yield from negative(spec, _COUNTS[kind], "spec")
+    match kind:
+        case "Deployment":
+            yield from _strategy(spec.get("strategy") or {})
+            yield from _deadline(spec)
+        case "StatefulSet":
+            yield from _stateful_set(spec)
+        case "DaemonSet":
+            yield from _daemon_update(spec.get("updateStrategy") or {})
+    if kind == "ReplicationController":
+        yield from _plain_selector(spec)
+    else:
+        yield from _selector(kind, spec)
+    yield from _template(kind, spec)
 
 
 _TEMPLATES: Final = {
@@ -133,47 +157,71 @@ def _tells_apart(scope: str, name: str) -> bool:
     return scope not in _POD_SCOPES or name in _OF_PODS
 
 
-def invalid(path: str, value: object, why: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"))
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")
-
-
-def _negative_counts(kind: str, spec: JsonObject) -> Iterator[Cause]:
-    for name in _COUNTS[kind]:
-        value = spec.get(name)
-        if isinstance(value, int) and value < 0:
-            yield invalid(f"spec.{name}", value, "must be greater than or equal to 0")
-
-
 def _selector(kind: str, spec: JsonObject) -> Iterator[Cause]:
-    if kind == "ReplicationController":
+    selector, path = spec.get("selector"), "spec.selector"
+    if selector is None:
+        yield _mismatch(spec)  # the schema says that it is required
         return
-    selector = spec.get("selector") or {}
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if kind in ("Deployment", "ReplicaSet") and not (selector.get("matchLabels") or selector.get("matchExpressions")):
-        yield invalid("spec.selector", selector, "empty selector is invalid for deployment")
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    faults = list(label_selector(path, selector))
+    yield from faults
+    if faults:
+        if kind != "DaemonSet":
+            yield invalid(path, selector, "" if kind == "StatefulSet" else "invalid label selector")
+        return
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        named = "deployment" if kind == "ReplicaSet" else kind.lower()
+        yield invalid(path, selector, f"empty selector is invalid for {named}")
+    elif not selectors.matches(parse_as(LabelSelector, selector), _labels(spec) or {}):
+        yield _mismatch(spec)
 
 
-def _strategy(spec: JsonObject) -> Iterator[Cause]:
-    strategy = spec.get("strategy") or {}
-    rolling = strategy.get("rollingUpdate")
-    if strategy.get("type") == "Recreate":
+def _plain_selector(spec: JsonObject) -> Iterator[Cause]:
+    if not spec.get("selector"):
+        yield required("spec.selector")
+    elif not selectors.matches_labels(spec["selector"], _labels(spec) or {}):
+        yield _mismatch(spec)
+
+
+def _labels(spec: JsonObject) -> dict[str, str] | None:
+    labels: dict[str, str] | None = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    return labels
+
+
+def _mismatch(spec: JsonObject) -> Cause:
+    return invalid("spec.template.metadata.labels", _labels(spec), "`selector` does not match template `labels`")
+
+
+def _template(kind: str, spec: JsonObject) -> Iterator[Cause]:
+    """Pods that are to be there for ever."""
+    pod, path = (spec.get("template") or {}).get("spec") or {}, "spec.template.spec"
+    policy, deadline_s = pod.get("restartPolicy") or "Always", pod.get("activeDeadlineSeconds")
+    if policy not in _RESTART_POLICIES:
+        yield unsupported(f"{path}.restartPolicy", policy, _RESTART_POLICIES)
+    if deadline_s is not None and not 1 <= deadline_s <= _LONGEST:
+        yield invalid(f"{path}.activeDeadlineSeconds", deadline_s, f"must be between 1 and {_LONGEST}, inclusive")
+    if policy != "Always":
+        yield unsupported(f"{path}.restartPolicy", policy, ("Always",))
+    if deadline_s is not None:
+        named = "ReplicaSet" if kind == "Deployment" else kind
+        yield forbidden(f"{path}.activeDeadlineSeconds", f"activeDeadlineSeconds in {named} is not Supported")
+
+
+def _strategy(strategy: JsonObject) -> Iterator[Cause]:
+    rolling, path = strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate"
+    kind = strategy.get("type") or "RollingUpdate"
+    if kind == "Recreate":
         if rolling is not None:
-            why = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
-            yield Cause("FieldValueForbidden", "spec.strategy.rollingUpdate", why)
+            yield forbidden(path, "may not be specified when strategy `type` is 'Recreate'")
+        return
+    if kind != "RollingUpdate":
+        yield unsupported("spec.strategy", {"Type": kind, "RollingUpdate": rolling}, ("Recreate", "RollingUpdate"))
         return
     surge, unavailable = ((rolling or {}).get(name, "25%") for name in ("maxSurge", "maxUnavailable"))
-    path = "spec.strategy.rollingUpdate"
-    for name, amount in (("maxUnavailable", unavailable), ("maxSurge", surge)):
-        if isinstance(amount, int) and amount < 0:
-            yield invalid(f"{path}.{name}", amount, "must be greater than or equal to 0")
-    if _amount(surge) == _amount(unavailable) == 0:
+    yield from amount(f"{path}.maxUnavailable", unavailable)
+    yield from amount(f"{path}.maxSurge", surge)
+    if number_in(surge) == number_in(unavailable) == 0:
         yield invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
-    if isinstance(unavailable, str) and (_amount(unavailable) or 0) > 100:
-        yield invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
+    yield from at_most_all(f"{path}.maxUnavailable", unavailable)
 
 
 def _deadline(spec: JsonObject) -> Iterator[Cause]:
@@ -182,9 +230,53 @@ def _deadline(spec: JsonObject) -> Iterator[Cause]:
         yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
-def _amount(value: object) -> int | None:
-    """The number in a count or a percentage; None where there is none."""
-    try:
-        return int(str(value).removesuffix("%"))
-    except ValueError:
-        return None
+def _stateful_set(spec: JsonObject) -> Iterator[Cause]:
+    policy = spec.get("podManagementPolicy") or "OrderedReady"
+    if policy not in ("OrderedReady", "Parallel"):
+        yield invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
+    yield from _stateful_update(spec.get("updateStrategy") or {})
+    for name, choice in (spec.get("persistentVolumeClaimRetentionPolicy") or {}).items():
+        if choice not in ("Retain", "Delete"):
+            yield unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", choice, ("Retain", "Delete"))
+    yield from negative(spec.get("ordinals") or {}, ("start",), "spec.ordinals")
+    service = spec.get("serviceName")
+    if service and not LABEL.fullmatch(service):
+        yield invalid("spec.serviceName", service, LABEL_RULE)
+
+
+def _stateful_update(strategy: JsonObject) -> Iterator[Cause]:
+    kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate")
+    path = "spec.updateStrategy.rollingUpdate"
+    if kind == "OnDelete" and rolling is not None:
+        shown = {"Partition": rolling.get("partition", 0), "MaxUnavailable": rolling.get("maxUnavailable")}
+        yield invalid(path, shown, "only allowed for updateStrategy 'RollingUpdate'")
+    elif kind == "RollingUpdate" and rolling is not None:
+        yield from negative(rolling, ("partition",), path)
+        most = rolling.get("maxUnavailable")
+        if most is not None:
+            yield from amount(f"{path}.maxUnavailable", most)
+            if number_in(most) == 0:
+                yield invalid(f"{path}.maxUnavailable", most, "cannot be 0")
+            yield from at_most_all(f"{path}.maxUnavailable", most)
+    elif kind not in ("OnDelete", "RollingUpdate"):
+        shown = {"Type": kind, "RollingUpdate": rolling}
+        yield invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
+
+
+def _daemon_update(strategy: JsonObject) -> Iterator[Cause]:
+    kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate") or {}
+    path = "spec.updateStrategy.rollingUpdate"
+    if kind == "OnDelete":
+        return
+    if kind != "RollingUpdate":
+        shown = {"Type": kind, "RollingUpdate": strategy.get("rollingUpdate")}
+        yield unsupported("spec.updateStrategy", shown, ("RollingUpdate", "OnDelete"))
+        return
+    unavailable, surge = rolling.get("maxUnavailable", 1), rolling.get("maxSurge", 0)
+    for check in (amount, at_most_all):
+        yield from check(f"{path}.maxUnavailable", unavailable)
+        yield from check(f"{path}.maxSurge", surge)
+    if number_in(unavailable) and number_in(surge):
+        yield invalid(f"{path}.maxSurge", surge, "may not be set when maxUnavailable is non-zero")
+    elif not number_in(unavailable) and not number_in(surge):
+        yield required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
