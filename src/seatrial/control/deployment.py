@@ -50,6 +50,8 @@ _NOT_COPIED: Final = frozenset(
         "deprecated.deployment.rollback.to",
     }
 )
+_FROM_FIRST_MINOR: Final = 32
+"""From this minor version on events say the old size first, also that of a new ReplicaSet: 0."""
 _HISTORY_LENGTH: Final = 2000
 """Characters of the revision-history annotation, upstream's bound."""
 _FOREVER: Final = 2**31 - 1
@@ -217,7 +219,8 @@ class Rollout:
         self.new = name
         self.revision = str(revision)
         if size > 0:
-            self._tell(f"Scaled up replica set {name} from 0 to {size}")
+            whence = "from 0 " if self.minor >= _FROM_FIRST_MINOR else ""
+            self._tell(f"Scaled up replica set {name} {whence}to {size}")
         if self.deadline_s is not None:
             self._note("Progressing", "True", "NewReplicaSetCreated", f'Created new replica set "{name}"')
 
@@ -316,7 +319,8 @@ class Rollout:
         )
         if size != before:
             direction = "up" if before < size else "down"
-            self._tell(f"Scaled {direction} replica set {rs.metadata.name} from {before} to {size}")
+            steps = f"from {before} to {size}" if self.minor >= _FROM_FIRST_MINOR else f"to {size} from {before}"
+            self._tell(f"Scaled {direction} replica set {rs.metadata.name} {steps}")
 
     def _sizes(self) -> dict[str, str]:
         return {DESIRED_REPLICAS: str(self.replicas), MAX_REPLICAS: str(self.limits.max_total)}

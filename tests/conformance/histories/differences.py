@@ -15,6 +15,12 @@ from tests.conformance.histories.script import Pods, Script, Snapshot, told
 _SEVERAL: Final = re.compile(r": \[(.*)\]$", re.DOTALL)
 
 
+_GO_AMOUNT: Final = re.compile(
+    r'intstr\.IntOrString\{Type:(?P<type>\d), IntVal:(?P<number>-?\d+), StrVal:(?P<text>"[^"]*")\}'
+)
+"""How messages showed an amount before 1.34; the same for all, in words of today."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """`paths` are where upstream and ours differ after the command at `step`."""
@@ -75,13 +81,22 @@ def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
     events = {key: sorted(map(_in_order, texts)) for key, texts in events.items()}
     objects = {key: _unsized(raw) if key.startswith("ReplicaSet/") else raw for key, raw in one["objects"].items()}
     kept = {key: value for key, value in one.items() if key not in ("restless", "loud")}
-    return {**kept, "answers": list(map(_in_order, one["answers"])), "events": events, "objects": objects}
+    return {
+        **kept,
+        "answers": [_in_order(_GO_AMOUNT.sub(_amount, text)) for text in one["answers"]],
+        "events": events,
+        "objects": objects,
+    }
 
 
 def _in_order(text: str) -> str:
     """Several reasons in one message come in any order upstream, where they come from a map."""
     found = _SEVERAL.search(text)
     return text if found is None else text[: found.start(1)] + ", ".join(sorted(found.group(1).split(", "))) + "]"
+
+
+def _amount(go: re.Match[str]) -> str:
+    return go["text"] if go["type"] == "1" else go["number"]
 
 
 def _unsized(raw: Any) -> Any:

@@ -33,7 +33,7 @@ _DROPPED: Final = (
 )
 _COMBINED: Final = "(combined from similar events)"
 _OBSERVING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet")
-_STEPS: Final = re.compile(r"from \d+ to \d+")
+_STEPS: Final = re.compile(r"(from|to) \d+ (to|from) \d+")
 """Of a Deployment's events the numbers hang on how pods that change at once fall between its decisions."""
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*-----END CERTIFICATE-----\s*", re.DOTALL)
 _LOUD: Final = 20
@@ -240,7 +240,7 @@ class World:
             key: ["…"]
             if len(texts) > _SATURATED and len({self.stable(text) for text in texts}) > 1
             else sorted(
-                {_STEPS.sub("from N to N", self.stable(text.removeprefix(_COMBINED).lstrip(": "))) for text in texts}
+                {_STEPS.sub(r"\1 N \2 N", self.stable(text.removeprefix(_COMBINED).lstrip(": "))) for text in texts}
             )
             for key, texts in sorted(messages.items())
         }
