@@ -10,6 +10,8 @@ import pytest
 
 from seatrial.cluster.virtual import VirtualCluster
 from seatrial.control.addons import descheduler
+from seatrial.control.addons.descheduler import evictor
+from seatrial.control.addons.descheduler.policy import TEXT_MAX
 from seatrial.kube.objects import ConfigMap, Pod
 from tests.control.harness import START, Harness, deployment
 
@@ -309,7 +311,7 @@ def test_protections_hold_until_they_are_lifted(more: dict[str, Any], lifted: di
 @pytest.mark.parametrize("more", [more for more, _ in PROTECTED])
 def test_an_annotation_overrides_every_protection(more: dict[str, Any]) -> None:
     made = pod("p", "a", **more)
-    made["metadata"]["annotations"] = {descheduler.EVICT: "true"}  # type: ignore[index]
+    made["metadata"]["annotations"] = {evictor.EVICT: "true"}  # type: ignore[index]
     assert evicted(policy(plugin(TAINTS)), *TAINTED, made) == ["p"]
 
 
@@ -323,7 +325,7 @@ def test_an_annotation_overrides_every_protection(more: dict[str, Any]) -> None:
         ({"labelSelector": {"matchLabels": {"app": "db"}}}, {}),
         ({"priorityThreshold": {"value": 100}}, {"spec": {"priority": 100}}),
         ({"nodeFit": True}, {"spec": {"nodeSelector": {"disk": "ssd"}}}),
-        ({"noEvictionPolicy": "Mandatory"}, {"metadata": {"annotations": {descheduler.NO_EVICTION: ""}}}),
+        ({"noEvictionPolicy": "Mandatory"}, {"metadata": {"annotations": {evictor.NO_EVICTION: ""}}}),
     ],
 )
 def test_protections_that_can_be_asked_for(evictor: dict[str, object], more: dict[str, Any]) -> None:
@@ -369,7 +371,7 @@ def test_pods_that_are_old_enough_and_fit_elsewhere_go() -> None:
         policy(plugin(TAINTS, {"minPodAge": "soon"})),
         policy(plugin(TAINTS, {"priorityThreshold": {"name": "high"}})),
         policy(plugin(TAINTS, {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}})),
-        policy(plugin(TAINTS)) + " " * descheduler.TEXT_MAX,
+        policy(plugin(TAINTS)) + " " * TEXT_MAX,
         "DeschedulerPolicy: " + "[" * 5000,
         f"kind: DeschedulerPolicy\napiVersion: descheduler/v1alpha2\nprofiles: [&p {json.dumps(plugin(TAINTS))}, *p]",
     ],
