@@ -151,6 +151,8 @@ def _tokens() -> Iterator[Step]:
     yield Step("POST", at, bound("Secret", "key"))
     yield Step("POST", at, bound("Node", "none"))
     yield Step("POST", at, bound("Deployment", "web", "apps/v1"))
+    yield Step("GET", at)
+    yield Step("GET", f"{REVIEWS}/selfsubjectaccessreviews")
     yield Step("POST", f"{AUTH}/selfsubjectreviews", review("SelfSubjectReview"), AS_ROBOT)
     yield Step("POST", f"{AUTH}/selfsubjectreviews", review("SelfSubjectReview"), {"token": "$bound"})
     yield Step("POST", f"{AUTH}/selfsubjectreviews", review("SelfSubjectReview"), {"token": "=$old"})

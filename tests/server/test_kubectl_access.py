@@ -62,7 +62,7 @@ def without_times(text: str) -> str:
 
 
 def test_roles_and_bindings_are_shown_in_upstreams_columns(robot: Kubectl) -> None:
-    assert without_times(robot("get", "roles,rolebindings", "-o", "wide")) == (
+    assert without_times(robot("get", "role/reads", "rolebinding/robot", "-o", "wide")) == (
         "NAME CREATED AT\nrole.rbac.authorization.k8s.io/reads TIME\n\n"
         "NAME ROLE AGE USERS GROUPS SERVICEACCOUNTS\n"
         "rolebinding.rbac.authorization.k8s.io/robot Role/reads AGE default/robot"

@@ -52,7 +52,7 @@ def note_use(api: Api, namespace: str, secret: str) -> None:
         api.patch(api.kind("v1", "Secret"), namespace, secret, {"metadata": {"labels": {_LAST_USED: str(today)}}})
 
 
-def token(api: Api, namespace: str, name: str, raw: JsonObject, *, dry_run: bool = False) -> JsonObject:
+def token(api: Api, namespace: str, name: str, raw: JsonObject) -> JsonObject:
     """Answer a TokenRequest. Raises `StatusError`."""
     raw = _decoded(api, raw)
     metadata, spec = dict(raw["metadata"]), dict(raw["spec"])
@@ -84,8 +84,7 @@ def token(api: Api, namespace: str, name: str, raw: JsonObject, *, dry_run: bool
         account, bound, audiences=spec["audiences"], lifetime_s=lifetime_s, now=now, token_id=api.new_uid()
     )
     ends = wire_time(now + timedelta(seconds=lifetime_s))
-    signed = "" if dry_run else api.authority.token(said)
-    status = {"token": signed, "expirationTimestamp": ends}
+    status = {"token": api.authority.token(said), "expirationTimestamp": ends}
     return {"kind": _KIND, "apiVersion": _API, "metadata": metadata, "spec": spec, "status": status}
 
 

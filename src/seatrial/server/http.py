@@ -51,6 +51,7 @@ BOOKMARK_EVERY_S = 60.0
 WATCH_S = 2700.0  # upstream picks 30 to 60 minutes at random
 IDLE_S = 120.0
 SEND_S = 30.0
+_CREATED_ONLY = ("binding", "eviction", "token")
 _GO_CLIENTLESS = ("curl", "Wget", "Mozilla")
 
 
@@ -430,6 +431,8 @@ class Handler:
             return self._token(request, target)
         if target.subresource in ("binding", "eviction") and method == "POST":
             return self._pod_action(request, target)
+        if target.subresource in _CREATED_ONLY or (target.resource.verbs == ("create",) and method != "POST"):
+            raise errors.method_not_allowed()
         match method:
             case "GET" | "HEAD" if name and not request.flag("watch"):
                 return self._get(request, target)
@@ -679,8 +682,8 @@ class Handler:
         return self._json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, request, 201)
 
     def _token(self, request: Request, target: Target) -> Response:
-        raw, options = self._object(request)
-        made = accounts.token(self._api, target.namespace, target.name, raw, dry_run=options.dry_run)
+        raw, _ = self._object(request)
+        made = accounts.token(self._api, target.namespace, target.name, raw)
         return self._json(made, request, 201)
 
     def _bind(self, request: Request, namespace: str, name: str, raw: JsonObject) -> Response:
