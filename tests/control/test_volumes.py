@@ -294,7 +294,7 @@ def test_a_released_volume_is_retained_or_fails() -> None:
         cluster.remove("PersistentVolumeClaim", f"c-{name}")
     assert [cluster.phase(name) for name in ("keep", "drop", "clean")] == ["Released", "Failed", "Failed"]
     assert cluster.said() == [
-        'Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but received provided "/data/drop"',
+        "Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but received provided /data/drop",
         "Warning VolumeFailedRecycle No recycler plugin found for the volume!",
     ]
     cluster.claim("again")

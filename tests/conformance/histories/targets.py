@@ -38,6 +38,8 @@ STEP_S: Final = 1.1
 QUIET_S: Final = 0.6
 """Nothing changed for so long: quiet. Longer for kinds whose controllers let work wait."""
 RESTLESS_S: Final = 20.0
+IDLE_S: Final = 60.0
+"""A connection that was idle for longer may have been closed."""
 LATE_S: Final = 6.0
 """How long a controller that was seen not to have counted yet is waited for: the machine may be busy."""
 WITHOUT: Final = (
@@ -80,8 +82,9 @@ class UpstreamTarget:
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
     ) -> tuple[int, Any]:
         client = getattr(self._local, "client", None)
-        if client is None:
+        if client is None or time.monotonic() - self._local.used > IDLE_S:
             client = self._local.client = Client(self._upstream.kubeconfig)
+        self._local.used = time.monotonic()
         try:
             return 200, client.request(method, path, body, content_type=content_type)
         except ApiError as error:

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from msgspec.structs import replace as with_
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.volumes import matching
+from seatrial.control.volumes import expansion, matching
 from seatrial.control.volumes.binder import reference
 from seatrial.control.writes import Create, Delete, RecordEvent, Update, UpdateStatus, Write
 from seatrial.kube.objects import (
@@ -37,6 +37,7 @@ from seatrial.kube.objects.storage import (
     CSINodeDriver,
     CSINodeSpec,
     CSIPersistentVolumeSource,
+    PersistentVolumeClaimCondition,
     PersistentVolumeSpec,
     VolumeError,
     VolumeNodeResources,
@@ -334,6 +335,61 @@ def _is_to_delete(volume: Object) -> bool:
     )
 
 
+# --- the external resizer ---
+
+
+def _expand(seen: Seen) -> Decision:
+    """As the resizer of a driver whose volumes grow without their node's help."""
+    claim = seen.subject
+    assert isinstance(claim, PersistentVolumeClaim)
+    volume = next((each for each in seen.all(PersistentVolume) if each.metadata.name == claim.spec.volume_name), None)
+    driver = _driver(seen, volume.spec.csi.driver) if volume is not None and volume.spec.csi is not None else None
+    if volume is None or driver is None:
+        return Decision()
+    wanted = {"storage": claim.spec.resources.requests["storage"]}
+    try:
+        behaviour = Driver.of(driver)
+        error = behaviour.expand_error
+    except UnreadableError as unreadable:
+        behaviour, error = Driver(driver.metadata.name), str(unreadable)
+    writes: list[Write] = []
+    if not any(each.type == "Resizing" for each in claim.status.conditions):
+        message = f"External resizer is resizing volume {volume.metadata.name}"
+        resizing = PersistentVolumeClaimCondition(type="Resizing", status="True", last_transition_time=seen.now)
+        status = with_(
+            claim.status,
+            allocated_resources=wanted,
+            allocated_resource_statuses={"storage": "ControllerResizeInProgress"},
+            conditions=(*claim.status.conditions, resizing),
+        )
+        writes += [UpdateStatus(claim, with_(claim, status=status)), RecordEvent(claim, "Normal", "Resizing", message)]
+    work, look_at = _work(seen, "expand", behaviour.expand_s)
+    if look_at is not None:
+        return Decision(tuple(writes), look_at, work)
+    if error:
+        resizer = driver.metadata.name
+        message = f'resize volume "{volume.metadata.name}" by resizer "{resizer}" failed: {error}'
+        work = _failed(work, seen)
+        event = RecordEvent(claim, "Warning", "VolumeResizeFailed", message)
+        return Decision((*writes, event), work.rests_until, work)
+    if writes:  # it takes no time: the rest is the next decision's, which sees what this one writes
+        return Decision(tuple(writes), seen.now, work)
+    grown = with_(volume, spec=with_(volume.spec, capacity={**volume.spec.capacity, **wanted}))
+    status = with_(
+        claim.status,
+        capacity={**claim.status.capacity, **wanted},
+        allocated_resource_statuses={},
+        conditions=tuple(each for each in claim.status.conditions if each.type != "Resizing"),
+    )
+    done = RecordEvent(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
+    return Decision((Update(volume, grown), UpdateStatus(claim, with_(claim, status=status)), done))
+
+
+def _wants_more(claim: Object) -> bool:
+    assert isinstance(claim, PersistentVolumeClaim)
+    return expansion.wants_more(claim)
+
+
 def _view_of_node(node: Object) -> Object:
     assert isinstance(node, CSINode)
     return CSINode(metadata=ObjectMeta(name=node.metadata.name), spec=node.spec)
@@ -372,5 +428,13 @@ CONTROLLERS: Final = (
         reads=(_DRIVERS,),
         reconcile=_delete,
         concerned=_is_to_delete,
+    ),
+    Controller(
+        name="external-resizer",
+        actor="CSI resizer",
+        subject=PersistentVolumeClaim,
+        reads=(Read(PersistentVolume, Relation.STORAGE), _DRIVERS),
+        reconcile=_expand,
+        concerned=_wants_more,
     ),
 )

@@ -7,9 +7,9 @@ from typing import Final
 from seatrial.control.volumes import attachment, binder, ephemeral, expansion, protection, provisioner
 
 CONTROLLERS: Final = (
+    *protection.CONTROLLERS,  # before the binder: upstream's needs no answer from the API and is the faster one
     *binder.CONTROLLERS,
     *provisioner.CONTROLLERS,
-    *protection.CONTROLLERS,
     ephemeral.CONTROLLER,
     attachment.CONTROLLER,
     expansion.CONTROLLER,

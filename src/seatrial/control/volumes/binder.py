@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.volumes import matching
 from seatrial.control.volumes.matching import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONED_BY
+from seatrial.control.volumes.protection import VOLUME_FINALIZER
 from seatrial.control.writes import Delete, RecordEvent, Update, UpdateStatus, Write
 from seatrial.kube.objects import Object, ObjectMeta, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass
 from seatrial.kube.objects.pods import PodSpec, PodStatus
@@ -44,6 +45,10 @@ def _reconcile_claim(seen: Seen) -> Decision:
     volumes = {volume.metadata.name: volume for volume in seen.all(PersistentVolume)}
     named = volumes.get(claim.spec.volume_name) if claim.spec.volume_name else None
     if BIND_COMPLETED in claim.metadata.annotations:
+        if named is not None and named.spec.claim_ref is None and named.metadata.deletion_timestamp is not None:
+            since = seen.memory if isinstance(seen.memory, datetime) else seen.now
+            if seen.now < since + RESYNC:  # nothing protects it now: it goes before upstream would look again
+                return Decision((), since + RESYNC, since)
         return Decision(tuple(_keep(claim, named, seen)))
     if not claim.spec.volume_name:
         return _find(claim, seen)
@@ -258,20 +263,36 @@ def _reconcile_volume(seen: Seen) -> Decision:
 
 
 def _released(volume: PersistentVolume, seen: Seen) -> list[Write]:
-    """Its claim is gone: what the reclaim policy says. A provisioner deletes what it has made; nobody else can here."""
-    writes: list[Write] = []
+    """Its claim is gone: what the reclaim policy says. A provisioner deletes what it has made; nobody else can here.
+
+    First it says so. What follows is decided anew: a volume that is to go, and is no more protected, may have gone.
+    """
     if volume.status.phase not in ("Released", "Failed"):
-        writes += _volume_phase(volume, "Released", seen)
+        return _volume_phase(volume, "Released", seen)
+    if volume.metadata.deletion_timestamp is not None and VOLUME_FINALIZER in volume.metadata.finalizers:
+        return []
     match volume.spec.persistent_volume_reclaim_policy:
         case "Retain":
-            return writes
+            return []
         case "Delete":
-            return writes + _deleted(volume, seen)
+            return _deleted(volume, seen)
         case "Recycle":
-            return writes + _failed(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!", seen)
+            return _recycled(volume, seen)
         case _:
             message = "Volume has unrecognized PersistentVolumeReclaimPolicy"
-            return writes + _failed(volume, "VolumeUnknownReclaimPolicy", message, seen)
+            return _failed(volume, "VolumeUnknownReclaimPolicy", message, seen)
+
+
+def _recycled(volume: PersistentVolume, seen: Seen) -> list[Write]:
+    """Nothing recycles here; upstream says the same of every volume but hostPath and NFS."""
+    users = sorted(
+        f"{pod.metadata.namespace}/{pod.metadata.name}"
+        for pod in seen.all(Pod)
+        if pod.status.phase not in ("Succeeded", "Failed")
+    )
+    if users and not seen.all(PersistentVolumeClaim):
+        return [RecordEvent(volume, "Normal", "VolumeFailedRecycle", f"Volume is used by pods: {','.join(users)}")]
+    return _failed(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!", seen)
 
 
 def is_in_tree(provisioner: str) -> bool:
@@ -291,7 +312,7 @@ def _deleted(volume: PersistentVolume, seen: Seen) -> list[Write]:
         message = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
         return _failed(volume, "VolumeFailedDelete", message, seen)
     if not _DELETABLE.search(host_path.path):
-        message = f'host_path deleter only supports /tmp/.+ but received provided "{host_path.path}"'
+        message = f"host_path deleter only supports /tmp/.+ but received provided {host_path.path}"
         return _failed(volume, "VolumeFailedDelete", message, seen)
     return [Delete(volume)] if volume.metadata.deletion_timestamp is None else []
 
@@ -350,7 +371,7 @@ CONTROLLERS: Final = (
         name="persistentvolume-controller",
         actor="PersistentVolume controller (volumes)",
         subject=PersistentVolume,
-        reads=(Read(PersistentVolumeClaim, Relation.STORAGE),),
+        reads=(Read(PersistentVolumeClaim, Relation.STORAGE), Read(Pod, Relation.STORAGE, view=_view_of_pod)),
         reconcile=_reconcile_volume,
     ),
 )

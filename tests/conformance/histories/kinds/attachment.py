@@ -21,6 +21,8 @@ AT_ONCE = 200
 NODES: Final = ("$NS-n1", "$NS-n2")
 _DRIVER: Final = "disk.example.com"
 _FINALIZER: Final = "external-attacher/disk-example-com"
+_WAITS_AT: Final = 12
+"""For longer than the six minutes of an unready node, in all histories at once."""
 _UNIQUE: Final = f"kubernetes.io/csi/{_DRIVER}^$NS-"
 
 
@@ -34,8 +36,8 @@ def script(random: Random) -> list[AnyCommand]:
     commands.append(Pods("running", node=NODES[0]))
     for _ in range(random.randint(7, 12)):
         commands.append(_command(random, names))
-    if random.random() < 0.25:
-        commands.append(Wait(375))
+    if random.random() < 0.3:
+        commands.insert(_WAITS_AT, Wait(375))
     return commands
 
 

@@ -32,13 +32,17 @@ _PREFIX: Final = "pv.kubernetes.io/"
 
 
 def script(random: Random) -> list[AnyCommand]:
-    """Mostly things that work, so that more can go wrong later."""
+    """First a binding that should work, by whichever of the two comes first, so that more can go wrong later."""
     commands: list[AnyCommand] = [Create(_class(random, "a", "Immediate"))]
     if random.random() < 0.5:
         commands.append(Create(_class(random, "b", "WaitForFirstConsumer")))
-    for _ in range(random.randint(1, 2)):
-        commands.append(Create(_volume(random, random.choice(VOLUMES))))
-        commands.append(Create(_claim(random, random.choice(CLAIMS))))
+    pair = [Create(_volume(random, "v3", plain=True)), Create(_claim(random, "c1", plain=True))]
+    if random.random() < 0.3:
+        pair[0] = Create(_provisioned(random, "c1"))
+    random.shuffle(pair)
+    commands += pair
+    if random.random() < 0.3:
+        commands.append(Create(_pod(random)))
     for _ in range(random.randint(6, 10)):
         commands.append(_command(random))
     return commands
@@ -52,9 +56,9 @@ def _command(random: Random) -> AnyCommand:
         return f"PersistentVolume/#{random.randrange(12)}"
 
     choices: Choices = [
-        (20, lambda: Create(_volume(random, random.choice(VOLUMES)))),
-        (20, lambda: Create(_claim(random, random.choice(CLAIMS)))),
-        (6, lambda: Create(_provisioned(random, random.choice(CLAIMS)))),
+        (12, lambda: Create(_volume(random, random.choice(VOLUMES)))),
+        (12, lambda: Create(_claim(random, random.choice(CLAIMS)))),
+        (5, lambda: Create(_provisioned(random, random.choice(CLAIMS)))),
         (7, lambda: Create(_pod(random))),
         (2, lambda: Create(_class(random, random.choice("ab"), random.choice(("Immediate", "WaitForFirstConsumer"))))),
         (12, lambda: Delete(claim())),
@@ -90,20 +94,22 @@ def _class(random: Random, name: str, mode: str) -> JsonObject:
 
 
 def _class_name(random: Random) -> str:
-    return random.choice(("$NS-a", "$NS-a", "$NS-a", "$NS-b", "", "$NS-none"))
+    return random.choice(("$NS-a",) * 8 + ("$NS-b", "$NS-b", "", "$NS-none"))
 
 
 def _size(random: Random) -> JsonObject:
     return {"storage": random.choice(("1Gi", "1Gi", "2Gi", "3Gi", "5Gi"))}
 
 
-def _claim(random: Random, name: str) -> JsonObject:
-    chosen = _class_name(random)
+def _claim(random: Random, name: str, *, plain: bool = False) -> JsonObject:
+    chosen = "$NS-a" if plain else _class_name(random)
     spec: JsonObject = {
-        "accessModes": random.choice(_MODES),
+        "accessModes": _MODES[0] if plain else random.choice(_MODES),
         "resources": {"requests": _size(random)},
         "storageClassName": chosen,
     }
+    if plain:
+        return {"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
     if random.random() < 0.15:
         spec["volumeMode"] = "Block"
     if chosen == "" or random.random() < 0.1:
@@ -120,8 +126,8 @@ def _claim(random: Random, name: str) -> JsonObject:
     return {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
-def _volume(random: Random, name: str) -> JsonObject:
-    """The bigger its number, the bigger the volume."""
+def _volume(random: Random, name: str, *, plain: bool = False) -> JsonObject:
+    """The bigger its number, the bigger the volume; a plain one suits most claims."""
     policy = random.choice(("Retain", "Retain", "Delete", "Delete", "Recycle"))
     spec: JsonObject = {
         "accessModes": random.choice(_MODES),
@@ -134,6 +140,10 @@ def _volume(random: Random, name: str) -> JsonObject:
         spec.pop("hostPath", None)
         spec.pop("nfs", None)
         spec.setdefault("csi", {"driver": "disk.example.com", "volumeHandle": "$NS-" + name})
+    if plain:
+        spec |= {"accessModes": _MODES[random.choice((0, 2, 3))], "storageClassName": "$NS-a"}
+        metadata = {"name": f"$NS-{name}", "labels": {"history": "$NS"}}
+        return {"kind": "PersistentVolume", "metadata": metadata, "spec": spec}
     if random.random() < 0.15:
         spec["volumeMode"] = "Block"
     if random.random() < 0.25:
@@ -142,7 +152,7 @@ def _volume(random: Random, name: str) -> JsonObject:
             spec["claimRef"]["uid"] = random.choice((f"$UID:PersistentVolumeClaim/{random.choice(CLAIMS)}", "unknown"))
     if random.random() < 0.02:
         spec["capacity"] = random.choice(({}, {"storage": "0"}, {"storage": "-1"}))
-    metadata: JsonObject = {"name": f"$NS-{name}", "labels": {"history": "$NS"}}
+    metadata = {"name": f"$NS-{name}", "labels": {"history": "$NS"}}
     return {"kind": "PersistentVolume", "metadata": metadata, "spec": spec}
 
 
