@@ -170,3 +170,33 @@ def test_a_change_is_charged_by_its_difference() -> None:
     assert texts(dict(charged.after.status.used)) == {"requests.storage": "9Gi"}
     with pytest.raises(QuotaError):
         quota.charge(cluster.all(ResourceQuota), obj(claim("11Gi")), obj(claim("8Gi")), cluster.now)
+
+
+def test_claims_are_counted_by_the_attributes_they_ask_for_have_or_are_on_their_way_to() -> None:
+    def claim(name: str, asked: str | None = None, **status: object) -> dict[str, object]:
+        spec = {
+            "resources": {"requests": {"storage": "1Gi"}},
+            **({"volumeAttributesClassName": asked} if asked else {}),
+        }
+        meta = {"name": name, "namespace": "default"}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec, "status": status}
+
+    def counts(operator: str, *values: str) -> str:
+        cluster = Harness((quota.CONTROLLER,))
+        scope = {"scopeName": "VolumeAttributesClass", "operator": operator, "values": list(values)}
+        cluster.apply(a_quota({"persistentvolumeclaims": "9"}, scopeSelector={"matchExpressions": [scope]}))
+        for raw in (
+            claim("plain"),
+            claim("asks", "gold"),
+            claim("has", "silver", currentVolumeAttributesClassName="gold"),
+            claim(
+                "goes", "silver", modifyVolumeStatus={"targetVolumeAttributesClassName": "silver", "status": "Pending"}
+            ),
+        ):
+            cluster.apply(raw)
+        return counted(cluster)["persistentvolumeclaims"]
+
+    assert counts("Exists") == "3"
+    assert counts("In", "gold") == "2"
+    assert counts("NotIn", "gold") == "3", "one of its two classes is another"
+    assert counts("DoesNotExist") == "1"

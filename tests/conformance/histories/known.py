@@ -8,6 +8,9 @@ _FOREGROUND = "a set deleted in the foreground makes its revision anew until its
 _BATCH = "upstream makes a Parallel set's pods in batches of 1, 2, 4: a refusal does not stop its batch"
 _TIE = "pods that tie for deletion: upstream decides by uid"
 _ANY_NODE = "upstream takes the nodes in no particular order"
+_FREED = (
+    "which of two claims looks first at a volume that somebody freed by hand: upstream looks in no particular order"
+)
 _OPEN = "open: not understood"
 
 KNOWN: Final = {
@@ -19,6 +22,7 @@ KNOWN: Final = {
     **dict.fromkeys(("statefulset-100-362", "statefulset-100-446"), _BATCH),
     **dict.fromkeys(("statefulset-100-106", "statefulset-100-439"), _OPEN),
     **dict.fromkeys(("daemonset-100-259", "daemonset-100-459"), _ANY_NODE),
+    "volume-4-4": _FREED,
     **dict.fromkeys(
         ("deployment-12-37", "replicaset-11-96", "replicaset-11-191", "replicationcontroller-100-350"), _TIE
     ),

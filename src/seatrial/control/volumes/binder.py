@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.controller import NEWEST_MINOR, Controller, Decision, Read, Relation, Seen
 from seatrial.control.volumes import matching
 from seatrial.control.volumes.matching import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONED_BY
 from seatrial.control.volumes.protection import VOLUME_FINALIZER
@@ -29,6 +29,7 @@ T = TypeVar("T", bound=Object)
 _DELETABLE: Final = re.compile("/tmp/.+")
 """Anywhere in the path, as upstream has it."""
 _HOST_PATH: Final = "kubernetes.io/host-path"
+_ATTRIBUTES_SINCE: Final = 34  # minor version: VolumeAttributesClass
 _PRE_RESIZE: Final = "volume.alpha.kubernetes.io/pre-resize-capacity"
 RESYNC: Final = timedelta(seconds=15)
 
@@ -147,7 +148,9 @@ def _pending(claim: PersistentVolumeClaim) -> list[Write]:
     return _phase(claim, "Pending", None)
 
 
-def _phase(claim: PersistentVolumeClaim, phase: str, volume: PersistentVolume | None) -> list[Write]:
+def _phase(
+    claim: PersistentVolumeClaim, phase: str, volume: PersistentVolume | None, minor: int = NEWEST_MINOR
+) -> list[Write]:
     """A claim's phase, and with it what its volume has; the driver's resizer alone says what changes after binding."""
     status = replace(claim.status, phase=phase)
     if volume is None:
@@ -156,7 +159,7 @@ def _phase(claim: PersistentVolumeClaim, phase: str, volume: PersistentVolume | 
         status = replace(status, access_modes=volume.spec.access_modes)
         if claim.status.phase != phase:
             status = replace(status, capacity=_capacity(volume))
-        if claim.status.phase == "Pending" and phase == "Bound":
+        if minor >= _ATTRIBUTES_SINCE and claim.status.phase == "Pending" and phase == "Bound":
             attributes = volume.spec.volume_attributes_class_name
             status = replace(status, current_volume_attributes_class_name=attributes)
     return [] if status == claim.status else [UpdateStatus(claim, replace(claim, status=status))]
@@ -194,7 +197,7 @@ def _bind(volume: PersistentVolume, claim: PersistentVolumeClaim, seen: Seen) ->
     bound = _annotated(bound, annotations)
     if bound != claim:
         writes.append(Update(claim, bound))
-    return [*writes, *_phase(claim, "Bound", volume)]
+    return [*writes, *_phase(claim, "Bound", volume, seen.minor)]
 
 
 def reference(claim: PersistentVolumeClaim) -> ObjectReference:

@@ -24,7 +24,6 @@ from seatrial.kube.objects import (
 )
 from seatrial.kube.objects.pods import PodSpec, PodStatus
 from seatrial.kube.objects.storage import (
-    ModifyVolumeStatus,
     PersistentVolumeClaimCondition,
     PersistentVolumeClaimStatus,
     PersistentVolumeSpec,
@@ -67,17 +66,18 @@ def _reconcile_class(seen: Seen) -> Decision:
         return Decision(tuple(_protected(attributes, CLASS_FINALIZER)))
     name = attributes.metadata.name
     used = any(name == volume.spec.volume_attributes_class_name for volume in seen.all(PersistentVolume)) or any(
-        name in _classes(claim) for claim in seen.all(PersistentVolumeClaim)
+        name in attributes_classes(claim) for claim in seen.all(PersistentVolumeClaim)
     )
     return Decision(() if used else tuple(_released(attributes, CLASS_FINALIZER)))
 
 
-def _classes(claim: PersistentVolumeClaim) -> tuple[str | None, ...]:
+def attributes_classes(claim: PersistentVolumeClaim) -> tuple[str, ...]:
     """The VolumeAttributesClasses that a claim asks for, has, or is on its way to."""
     status = claim.status
     changing = status.modify_volume_status
-    target = changing.target_volume_attributes_class_name if changing is not None else None
-    return claim.spec.volume_attributes_class_name, status.current_volume_attributes_class_name, target
+    target = changing.target_volume_attributes_class_name if changing is not None else ""
+    names = (claim.spec.volume_attributes_class_name, status.current_volume_attributes_class_name, target)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _classes_of_volume(volume: Object) -> Object:
@@ -88,12 +88,14 @@ def _classes_of_volume(volume: Object) -> Object:
 
 def _classes_of_claim(claim: Object) -> Object:
     assert isinstance(claim, PersistentVolumeClaim)
-    asked, has, target = _classes(claim)
-    changing = ModifyVolumeStatus(target_volume_attributes_class_name=target) if target else None
+    changing = claim.status.modify_volume_status
     return PersistentVolumeClaim(
         metadata=ObjectMeta(namespace=claim.metadata.namespace, name=claim.metadata.name),
-        spec=PersistentVolumeClaimSpec(volume_attributes_class_name=asked or ""),
-        status=PersistentVolumeClaimStatus(current_volume_attributes_class_name=has, modify_volume_status=changing),
+        spec=PersistentVolumeClaimSpec(volume_attributes_class_name=claim.spec.volume_attributes_class_name),
+        status=PersistentVolumeClaimStatus(
+            current_volume_attributes_class_name=claim.status.current_volume_attributes_class_name,
+            modify_volume_status=changing,
+        ),
     )
 
 
