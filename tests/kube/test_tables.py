@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from seatrial.kube import tables
+from seatrial.kube.columns import cells
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -14,7 +15,7 @@ NOW = datetime(2026, 1, 10, tzinfo=UTC)
     [(0, "0s"), (119, "119s"), (125, "2m5s"), (3600, "60m"), (4 * 3600, "4h"), (50 * 3600, "2d2h"), (86400 * 9, "9d")],
 )
 def test_ages_are_upstreams(seconds: int, text: str) -> None:
-    assert tables.age((NOW - timedelta(seconds=seconds)).isoformat(), NOW) == text
+    assert cells.age((NOW - timedelta(seconds=seconds)).isoformat(), NOW) == text
 
 
 def test_a_waiting_container_gives_its_reason_and_a_deleted_pod_is_terminating() -> None:

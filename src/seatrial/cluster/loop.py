@@ -3,9 +3,9 @@
 Which changes concern whom follows from the controllers' declared reads (`control.relations`); the index of `Objects`
 finds them without looking at everything. Rules: one decision at a time, on the objects as they are now; a conflict
 means that somebody was faster, a refused write is an obstacle in the world: both are tried again after a back-off that
-doubles and ends with the first decision that gets through; nothing here knows any controller by name. A subject for
-which a controller writes without end (a million replicas, two owners that undo each other's work) gets an allowance, so
-that a moment of virtual time always ends.
+doubles and ends with the first decision that gets through; what a namespace does not take because it is going away is
+dropped; nothing here knows any controller by name. A subject for which a controller writes without end (a million
+replicas, two owners that undo each other's work) gets an allowance, so that a moment of virtual time always ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from seatrial.cluster.objects import Component, Objects, named
 from seatrial.control import relations
 from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation
-from seatrial.control.writes import ConflictError, Refusal, RefusedError
+from seatrial.control.writes import ConflictError, Refusal, RefusedError, TerminatingError
 from seatrial.kube.objects import Key, Object, PersistentVolume, PersistentVolumeClaim, Pod
 from seatrial.node.api import Change
 from seatrial.node.runtime import Clock, Timer
@@ -277,6 +277,8 @@ class ControlLoop:
                 component.apply(write)
             except ConflictError:
                 return _Outcome(decision.wake_at, failed=True, writes=len(decision.writes))
+            except TerminatingError:
+                return _Outcome(decision.wake_at)
             except RefusedError as error:
                 if refused is not None or not controller.hears_refusals:
                     logger.warning("%s: %s: %s", controller.name, named(write), error)

@@ -29,6 +29,7 @@ from seatrial.control.writes import (
     RecordEvent,
     RefusedError,
     SignCertificate,
+    TerminatingError,
     Update,
     UpdateStatus,
     Write,
@@ -175,6 +176,9 @@ class Component:
         except StatusError as error:
             if error.code in (404, 409) and error.reason != "AlreadyExists":
                 raise ConflictError(str(error)) from error
+            causes = (error.status.get("details") or {}).get("causes", ())
+            if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+                raise TerminatingError(str(error)) from error
             raise RefusedError(str(error)) from error
         finally:
             self._objects.own_write = False

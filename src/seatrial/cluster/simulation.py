@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from seatrial.cluster.clock import LeapingClock
 from seatrial.cluster.cluster import Cluster
-from seatrial.cluster.objects import Objects
 from seatrial.cluster.settings import Event, NodeLoss, NodePressure, NodeShutdown
 from seatrial.control.deployment import is_complete
 from seatrial.control.ownership import is_ready
@@ -33,6 +32,8 @@ from seatrial.kube.objects import (
 )
 from seatrial.node.api import Change
 from seatrial.server.store import Store
+
+T = TypeVar("T", bound=Object)
 
 PATIENCE = timedelta(hours=1)
 
@@ -127,10 +128,18 @@ def _sides(cluster: Cluster, event: Event) -> tuple[Callable[[], None], Callable
             return partial(pressure, event.available), partial(pressure, {})
 
 
+class Followed(Protocol):
+    """Typed objects and their changes."""
+
+    def all(self, kind: type[T]) -> Sequence[T]: ...
+
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]: ...
+
+
 class UnderWay:
     """True while something is: a pod starts or stops, a workload is not yet what it is to be. Follows the changes."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Followed) -> None:
         self._keys: set[Key] = set()
         for kind in _IS_UNDER_WAY:
             for obj in objects.all(kind):

@@ -417,6 +417,9 @@ def _job_spec(spec: JsonObject, minor: int) -> None:
     spec.setdefault("parallelism", 1)
     spec.setdefault("backoffLimit", 2**31 - 1 if "backoffLimitPerIndex" in spec else 6)
     spec.setdefault("completionMode", "NonIndexed")
+    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        for pattern in rule.get("onPodConditions") or ():
+            pattern.setdefault("status", "True")
     spec.setdefault("suspend", False)
     spec.setdefault("manualSelector", False)
     if minor >= 29:  # JobPodReplacementPolicy became beta

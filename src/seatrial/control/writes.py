@@ -132,3 +132,7 @@ class RefusedError(Exception):
     """Raised by whoever executes a write that the API refuses for what it says: the same write will be refused again
     until something else changes.
     """
+
+
+class TerminatingError(RefusedError):
+    """Raised instead where the namespace is going away: it takes nothing new, whoever asks, until it is gone."""

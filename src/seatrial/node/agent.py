@@ -252,11 +252,11 @@ class NodeAgent:
 
     def _pause(self) -> None:
         self._stop_watching()
+        self._stop_watching = lambda: None
         self._pressure.stop()
         self.static_pods.pause()
         if self._manifests is not None:
             self._manifests.stop()
-        self._stop_watching = lambda: None
         for watched in self._pods.values():
             if watched.timer is not None:
                 watched.timer.cancel()

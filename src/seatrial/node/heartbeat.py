@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 RENEWAL: Final = timedelta(seconds=10)
 LEASE_DURATION_S: Final = 40
 REPORT: Final = timedelta(minutes=5)
+_TRIES: Final = 5
+"""The kubelet's `nodeStatusUpdateRetry`."""
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _PRESSURES: Final = {
     "MemoryPressure": (
@@ -180,9 +182,13 @@ class Heartbeat:
         return LeaseSpec(holder_identity=self._name, lease_duration_seconds=LEASE_DURATION_S, renew_time=renewed)
 
     def _report(self) -> None:
-        node = self._cluster.get(Node, "", self._name)
-        if node is None:
-            return
+        """Write the status; tried again while somebody else writes the Node too, and then with the next renewal."""
+        for _ in range(_TRIES):
+            node = self._cluster.get(Node, "", self._name)
+            if node is None or self._try_to_report(node):
+                return
+
+    def _try_to_report(self, node: Node) -> bool:
         now = self._clock.now().replace(microsecond=0)
         before = {each.type: each for each in node.status.conditions}
         conditions, turned = [], []
@@ -203,12 +209,15 @@ class Heartbeat:
             )
         status = replace(self._described(node), conditions=(*before.values(), *conditions))
         if not self._renews and _without_heartbeats(status) == _without_heartbeats(node.status):
-            return
+            return True
+        if not self._apply(UpdateStatus(node, replace(node, status=status))):
+            self._reported = None
+            return False
         self._reported = self._clock.now()
-        self._apply(UpdateStatus(node, replace(node, status=status)))
         for event in turned:
             message = f"Node {self._name} status is now: {event}"
             self._apply(RecordEvent(node, "Normal", event, message))
+        return True
 
     def _states(self) -> Iterator[tuple[str, str, str, str, str]]:
         """Condition, status, reason, message, and the event when it comes to that."""
@@ -246,11 +255,15 @@ class Heartbeat:
             ),
         )
 
-    def _apply(self, write: Write) -> None:
+    def _apply(self, write: Write) -> bool:
         try:
             self._cluster.apply(write)
-        except (ConflictError, RefusedError) as error:
+        except ConflictError:
+            return False
+        except RefusedError as error:
             logger.warning("node %s: %s", self._name, error)
+            return False
+        return True
 
 
 def _owner(node: Node) -> OwnerReference:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from seatrial.kube import faults, jsonpath, tables
+from seatrial.kube import faults, jsonpath
+from seatrial.kube.columns import cells
 from seatrial.kube.customresources import (
     columns,
     definitions,
@@ -57,7 +58,7 @@ class Served:
         return self.definition.warning(self.version)
 
     @cached_property
-    def columns(self) -> tuple[tables.Column, ...]:
+    def columns(self) -> tuple[cells.Column, ...]:
         return columns.columns(self.version.columns)
 
     @cached_property

@@ -51,4 +51,4 @@ def _error(refused: disruption.Refused) -> errors.StatusError:
             causes = [errors.Cause("DisruptionBudget", "", refused.cause)]
             return errors.forbidden("poddisruptionbudget", "policy", refused.budget, refused.message, causes)
         case code:
-            return errors.failure(code, "InternalError", refused.message)
+            return errors.failure(code, "", refused.message)

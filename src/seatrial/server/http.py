@@ -31,6 +31,7 @@ from seatrial.server import (
     authentication,
     authorisation,
     bodies,
+    deprecations,
     discovery,
     errors,
     evictions,
@@ -344,9 +345,9 @@ class Handler:
             case ["apis", group, version]:
                 return self._resource_list(request, group, version)
             case ["api", version, *rest]:
-                return self._resource(request, self._target("", version, rest))
+                return self._warned(request, self._target("", version, rest))
             case ["apis", group, version, *rest]:
-                return self._resource(request, self._target(group, version, rest))
+                return self._warned(request, self._target(group, version, rest))
         raise errors.NoSuchPageError
 
     def _token_keys(self, request: Request) -> Response:
@@ -355,6 +356,18 @@ class Handler:
             raise errors.not_acceptable(f"406: Not Acceptable\n\nAvailable representations: {kind}")
         keys = msgspec.json.encode({"keys": [self._api.authority.public_key()]})
         return Response(body=keys, content_type=kind)
+
+    def _warned(self, request: Request, target: Target) -> Response:
+        """The answer, and a warning if the API version is on its way out, whatever the answer is."""
+        warning = deprecations.warning(target.resource, self._api.version)
+        if not warning:
+            return self._resource(request, target)
+        try:
+            response = self._resource(request, target)
+        except StatusError as error:
+            response = _refused(error)
+        response.headers.append(("warning", f'299 - "{warning}"'))
+        return response
 
     def _target(self, group: str, version: str, parts: list[str]) -> Target:
         namespace = ""
@@ -679,7 +692,8 @@ class Handler:
         if self._options(request).dry_run:
             options = replace(options, dry_run=True)
         evictions.evict(self._api, target.namespace, target.name, options)
-        return self._json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, request, 201)
+        done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+        return self._json(done, request, 201)
 
     def _token(self, request: Request, target: Target) -> Response:
         raw, _ = self._object(request)

@@ -365,9 +365,9 @@ class Cluster:
                 await asyncio.sleep(0)
 
     async def _flow(self) -> None:
+        """A minute at a time: between two of them clients get their turn, also while nothing but time passes."""
         while True:
-            if not await self._pass(timedelta(minutes=1), self._virtual.is_settled):
-                continue
+            await self._pass(timedelta(minutes=1), self._virtual.is_settled)
             await asyncio.sleep(0.001)
 
     def _work_soon(self) -> None:

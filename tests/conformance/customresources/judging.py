@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from seatrial.kube import tables
+from seatrial.kube.columns import cells
 from seatrial.kube.customresources import columns, definitions, invariants, rules, shape, validation
 from seatrial.kube.faults import Fault
 
@@ -46,7 +46,7 @@ def _judge_object(raw: Json, before: Json | None, version: definitions.Version) 
     return {**answer, "stored": value, "faults": _texts(found), "cells": cells}, value
 
 
-def _cell(column: tables.Column, value: Json) -> Any:
+def _cell(column: cells.Column, value: Json) -> Any:
     found = column.cell(value, datetime.now(UTC))
     is_age = column.type == "date" and isinstance(found, str) and not found.startswith("<")
     return "<age>" if is_age else found

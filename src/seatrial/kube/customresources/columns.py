@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from seatrial.kube import jsonpath, schemas, tables
+from seatrial.kube import jsonpath, schemas
+from seatrial.kube.columns import cells
 from seatrial.kube.customresources import formats
 from seatrial.kube.customresources.definitions import Column
 from seatrial.kube.objects.base import JsonObject
@@ -18,10 +19,10 @@ _OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _AGE: Final = Column("Age", "date", ".metadata.creationTimestamp")
 
 
-def columns(asked: tuple[Column, ...]) -> tuple[tables.Column, ...]:
+def columns(asked: tuple[Column, ...]) -> tuple[cells.Column, ...]:
     """The columns of a version. One whose path cannot be read ends them, as upstream's converter gives up there."""
     texts = schemas.load().descriptions(_OBJECT_META)
-    found = [tables.Column("Name", lambda raw, _: raw["metadata"].get("name", ""), description=texts["name"])]
+    found = [cells.Column("Name", lambda raw, _: raw["metadata"].get("name", ""), description=texts["name"])]
     for each in asked or (replace(_AGE, description=texts["creationTimestamp"]),):
         try:
             path = jsonpath.parse(each.path)
@@ -29,11 +30,11 @@ def columns(asked: tuple[Column, ...]) -> tuple[tables.Column, ...]:
             break
         text = each.description or f"Custom resource definition column (in JSONPath format): {each.path}"
         cell = _cell(path, each.type)
-        found.append(tables.Column(each.name, cell, each.type, each.priority, each.format, text))
+        found.append(cells.Column(each.name, cell, each.type, each.priority, each.format, text))
     return tuple(found)
 
 
-def _cell(path: jsonpath.Path, kind: str) -> tables.Cell:
+def _cell(path: jsonpath.Path, kind: str) -> cells.Cell:
     def cell(raw: JsonObject, now: datetime) -> Any:
         try:
             found = path.find(raw)
@@ -58,5 +59,5 @@ def _typed(value: Any, kind: str, now: datetime) -> Any:
         case "date" if isinstance(value, str):
             if value in ("", "null"):
                 return "<unknown>"
-            return tables.age(value, now) if formats.fits("date-time", value) else "<invalid>"
+            return cells.age(value, now) if formats.fits("date-time", value) else "<invalid>"
     return None

@@ -1,0 +1,1 @@
+"""The columns that `kubectl get` shows of each kind, as upstream's printers have them."""
