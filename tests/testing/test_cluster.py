@@ -9,6 +9,7 @@ import pytest
 
 from seatrial.kube.objects import Deployment, Node, Pod
 from seatrial.server.errors import StatusError
+from seatrial.server.pki import Pki
 from seatrial.testing import Cluster, NodeShape
 from tests.testing.test_clients import WEB
 
@@ -77,6 +78,53 @@ def test_pods_of_a_lost_node_come_back_elsewhere(seatrial_cluster: Cluster) -> N
     seatrial_cluster.restore_node(lost)
     seatrial_cluster.advance(60)
     assert len(seatrial_cluster.list(Pod)) == 2
+
+
+def test_requests_are_answered_while_time_flows_and_nothing_is_due(seatrial_cluster: Cluster) -> None:
+    spec = {**WEB["spec"]["template"]["spec"], "nodeSelector": {"disk": "none"}}
+    template = {**WEB["spec"]["template"], "spec": spec}
+    seatrial_cluster.apply({**WEB, "spec": {**WEB["spec"], "template": template}})
+    with seatrial_cluster.flowing():
+        assert {pod.spec.node_name for pod in seatrial_cluster.list(Pod)} == {""}
+
+
+def test_a_node_that_meets_a_conflict_reports_again(seatrial_cluster: Cluster) -> None:
+    def ready() -> str:
+        node = seatrial_cluster.get(Node, "node-1")
+        assert node is not None
+        return next(each.status for each in node.status.conditions if each.type == "Ready")
+
+    seatrial_cluster.fail_node("node-1")
+    seatrial_cluster.advance(60)
+    assert ready() == "Unknown"
+    seatrial_cluster.conflict("patch", "Node", times=2)
+    seatrial_cluster.restore_node("node-1")
+    seatrial_cluster.advance(1)
+    assert ready() == "True"
+
+
+def test_a_cluster_may_end_while_a_node_is_lost(seatrial_pki: Pki) -> None:
+    with Cluster(pki=seatrial_pki) as cluster:
+        cluster.fail_node("node-1")
+
+
+def test_what_a_namespace_that_goes_away_does_not_take_is_not_tried_again(
+    seatrial_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = {"namespace": "going", "finalizers": ["example.com/hold"]}
+    service = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    seatrial_cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}},
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", **held}, "spec": service},
+        ]
+    )
+    seatrial_cluster.delete("v1", "Namespace", "going", "")
+    seatrial_cluster.advance(120)
+    kept = seatrial_cluster.raw_list("v1", "Service", "going")
+    assert len(kept) == 1
+    assert not seatrial_cluster.raw_list("discovery.k8s.io/v1", "EndpointSlice", "going")
+    assert not [record for record in caplog.records if "being terminated" in record.getMessage()]
 
 
 def test_refused_creations_are_tried_again_with_growing_pauses_until_they_get_through(
