@@ -111,18 +111,21 @@ def test_a_cluster_may_end_while_a_node_is_lost(seatrial_pki: Pki) -> None:
 def test_what_a_namespace_that_goes_away_does_not_take_is_not_tried_again(
     seatrial_cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held = {"namespace": "going", "finalizers": ["example.com/hold"]}
+    pod = {"containers": [{"name": "c", "image": "c:1"}]}
     service = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    held = {"name": "held", "namespace": "going", "finalizers": ["example.com/hold"]}
     seatrial_cluster.apply(
         [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}},
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", **held}, "spec": service},
+            {"apiVersion": "v1", "kind": "Pod", "metadata": held, "spec": pod},
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "going"}, "spec": service},
         ]
     )
     seatrial_cluster.delete("v1", "Namespace", "going", "")
+    (piece,) = seatrial_cluster.raw_list("discovery.k8s.io/v1", "EndpointSlice", "going")
+    seatrial_cluster.delete("discovery.k8s.io/v1", "EndpointSlice", piece["metadata"]["name"], "going")
     seatrial_cluster.advance(120)
-    kept = seatrial_cluster.raw_list("v1", "Service", "going")
-    assert len(kept) == 1
+    assert seatrial_cluster.raw_list("v1", "Service", "going"), "pods go first"
     assert not seatrial_cluster.raw_list("discovery.k8s.io/v1", "EndpointSlice", "going")
     assert not [record for record in caplog.records if "being terminated" in record.getMessage()]
 
