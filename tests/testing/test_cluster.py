@@ -15,6 +15,8 @@ from tests.testing.test_clients import WEB
 
 pytest_plugins = ["pytester"]
 
+_POD = {"containers": [{"name": "c", "image": "c:1"}]}
+
 
 def test_time_stands_still_until_it_is_told_to_pass(seatrial_cluster: Cluster) -> None:
     seatrial_cluster.apply(WEB)
@@ -108,26 +110,22 @@ def test_a_cluster_may_end_while_a_node_is_lost(seatrial_pki: Pki) -> None:
         cluster.fail_node("node-1")
 
 
-def test_what_a_namespace_that_goes_away_does_not_take_is_not_tried_again(
-    seatrial_cluster: Cluster, caplog: pytest.LogCaptureFixture
-) -> None:
-    pod = {"containers": [{"name": "c", "image": "c:1"}]}
-    service = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
-    held = {"name": "held", "namespace": "going", "finalizers": ["example.com/hold"]}
+def test_what_a_namespace_that_goes_away_does_not_take_is_no_failure(seatrial_cluster: Cluster) -> None:
+    """Upstream's ReplicaSet controller drops it: no ReplicaFailure, no second try."""
+    held = {"metadata": {"labels": {"app": "web"}, "finalizers": ["example.com/hold"]}, "spec": _POD}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": held}
+    meta = {"name": "web", "namespace": "going"}
     seatrial_cluster.apply(
         [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}},
-            {"apiVersion": "v1", "kind": "Pod", "metadata": held, "spec": pod},
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "going"}, "spec": service},
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta, "spec": spec},
         ]
     )
+    seatrial_cluster.settle()
     seatrial_cluster.delete("v1", "Namespace", "going", "")
-    (piece,) = seatrial_cluster.raw_list("discovery.k8s.io/v1", "EndpointSlice", "going")
-    seatrial_cluster.delete("discovery.k8s.io/v1", "EndpointSlice", piece["metadata"]["name"], "going")
-    seatrial_cluster.advance(120)
-    assert seatrial_cluster.raw_list("v1", "Service", "going"), "pods go first"
-    assert not seatrial_cluster.raw_list("discovery.k8s.io/v1", "EndpointSlice", "going")
-    assert not [record for record in caplog.records if "being terminated" in record.getMessage()]
+    seatrial_cluster.advance(60)
+    status = seatrial_cluster.raw("apps/v1", "ReplicaSet", "web", "going")["status"]
+    assert (status["replicas"], status.get("conditions")) == (0, None)
 
 
 def test_refused_creations_are_tried_again_with_growing_pauses_until_they_get_through(

@@ -278,7 +278,7 @@ class ControlLoop:
             except ConflictError:
                 return _Outcome(decision.wake_at, failed=True, writes=len(decision.writes))
             except TerminatingError:
-                return _Outcome(decision.wake_at)
+                continue
             except RefusedError as error:
                 if refused is not None or not controller.hears_refusals:
                     logger.warning("%s: %s: %s", controller.name, named(write), error)
