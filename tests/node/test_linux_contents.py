@@ -17,10 +17,11 @@ from seatrial.control.lifecycle.facts import (
     StopContainer,
     StopReason,
 )
+from seatrial.control.reach import host_port_rules
 from seatrial.kube.objects import ConfigMap, Secret, parse_as
 from seatrial.node.linux import machine as machines
 from seatrial.node.linux import mounts
-from tests.node.test_linux_runtime import Bench, Objects, pod, state, until
+from tests.node.test_linux_runtime import Bench, Objects, fetched, pod, state, until
 
 pytestmark = pytest.mark.privileged
 __all__ = ["state"]  # the fixture
@@ -197,5 +198,26 @@ def test_after_a_reboot_what_ran_is_of_unknown_end_and_begins_again(state: Path)
             previous = bench.runtime.log_path("uid-web", "web", previous=True)
             assert previous is not None
             assert previous.read_text().rstrip().endswith("up")
+
+    asyncio.run(story())
+
+
+def test_a_host_port_is_reached_on_the_machine_and_from_other_pods(state: Path) -> None:
+    port = {"containerPort": 8080, "hostPort": 31235}
+    serve = "cd /tmp; echo aboard > index.html; exec httpd -f -p 8080"
+    web = pod("web", {"name": "web", "command": ["sh", "-c", serve], "ports": [port]})
+    other = pod("other", {"name": "web", "command": SLEEP})
+
+    async def story() -> None:
+        async with Bench(state, Objects()) as bench:
+            ip = await bench.up(web)
+            await bench.up(other)
+            await bench.network.apply(host_port_rules([replace(web, status=replace(web.status, pod_ip=ip))], ()))
+            served = f"until wget -q -O - http://{ip}:8080/; do sleep 0.1; done 2> /dev/null"
+            assert await bench.sh(other, "web", served) == "aboard\n"
+            gateway = bench.network.addresses.gateway
+            assert await bench.sh(other, "web", f"wget -q -O - http://{gateway}:31235/") == "aboard\n"
+            for address in ("127.0.0.1", gateway):
+                assert await asyncio.to_thread(fetched, f"http://{address}:31235/") == b"aboard\n"
 
     asyncio.run(story())

@@ -20,7 +20,7 @@ from seatrial.control import reach
 from seatrial.control.lifecycle.origins import CONFIG_MIRROR
 from seatrial.control.sandbox import ImageConfig
 from seatrial.control.volumes import provisioner
-from seatrial.kube.objects import EndpointSlice, JsonObject, PersistentVolume, Service
+from seatrial.kube.objects import EndpointSlice, JsonObject, PersistentVolume, Pod, Service
 from seatrial.node.api import Change
 from seatrial.node.dns import DnsServer, Zone, host_resolvers
 from seatrial.node.linux import Image, LinuxRuntime, Machine, Network, addresses
@@ -94,7 +94,8 @@ class LinuxMachine:
         changed.set()
 
         def on_change(change: Change) -> None:
-            if isinstance(change.after or change.before, Service | EndpointSlice):
+            about = change.after or change.before
+            if isinstance(about, Service | EndpointSlice) or (isinstance(about, Pod) and has_host_port(about)):
                 changed.set()
 
         stop = cluster.objects.subscribe(on_change)
@@ -103,7 +104,8 @@ class LinuxMachine:
                 await changed.wait()
                 changed.clear()
                 objects = cluster.objects
-                await self.network.apply(reach.service_rules(objects.all(Service), objects.all(EndpointSlice)))
+                services = reach.service_rules(objects.all(Service), objects.all(EndpointSlice))
+                await self.network.apply((*services, *reach.host_port_rules(objects.all(Pod), services)))
         finally:
             stop()
 
@@ -144,6 +146,11 @@ class LinuxMachine:
                     return found
         which = "previous terminated " if query.previous else ""
         raise LookupError(f'{which}container "{query.container}" in pod "{pod["metadata"]["name"]}" not found')
+
+
+def has_host_port(pod: Pod) -> bool:
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    return any(port.host_port for container in containers for port in container.ports)
 
 
 class StoredImages:

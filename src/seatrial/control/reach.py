@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from seatrial.kube.objects import Endpoint, EndpointSlice, Service
+from seatrial.kube.objects import Endpoint, EndpointSlice, Pod, Service
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 DEFAULT_AFFINITY_S = 10800
@@ -73,6 +73,35 @@ def service_rules(services: Iterable[Service], slices: Iterable[EndpointSlice]) 
                 )
             )
     return tuple(sorted(rules, key=lambda rule: (rule.service, rule.port, rule.protocol)))
+
+
+def host_port_rules(pods: Iterable[Pod], taken: Iterable[ServiceRule]) -> tuple[ServiceRule, ...]:
+    """The `hostPort`s of one machine's pods. Of two that want one port (nodes here share it) the first by name gets it,
+    and none gets what a Service (`taken`) has as its node port.
+    """
+    used = {(rule.protocol, "", rule.node_port) for rule in taken if rule.node_port}
+    rules = []
+    for pod in sorted(pods, key=lambda pod: pod.key):
+        if pod.spec.host_network or not pod.status.pod_ip or pod.status.phase in ("Succeeded", "Failed"):
+            continue
+        sidecars = (each for each in pod.spec.init_containers if each.restart_policy == "Always")
+        for port in (port for container in (*pod.spec.containers, *sidecars) for port in container.ports):
+            protocol, address = port.protocol or "TCP", port.host_ip if port.host_ip != "0.0.0.0" else ""
+            if not port.host_port or {(protocol, address, port.host_port), (protocol, "", port.host_port)} & used:
+                continue
+            used.add((protocol, address, port.host_port))
+            rules.append(
+                ServiceRule(
+                    service=f"{pod.metadata.namespace}/{pod.metadata.name}",
+                    port_name=port.name,
+                    protocol=protocol,
+                    addresses=(address,) if address else (),
+                    port=port.host_port,
+                    node_port=0 if address else port.host_port,
+                    backends=(Backend(pod.status.pod_ip, port.container_port),),
+                )
+            )
+    return tuple(rules)
 
 
 def backends(slices: Iterable[EndpointSlice], port_name: str, protocol: str) -> tuple[Backend, ...]:

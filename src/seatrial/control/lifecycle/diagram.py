@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from seatrial.control.lifecycle import configuration, pressure, rejection, shutdown
 from seatrial.control.lifecycle.facts import StopReason
 from seatrial.control.lifecycle.invariants import INVARIANTS
 from seatrial.control.lifecycle.transitions import TRANSITIONS, Effect, Resize, Role, State
+from seatrial.kube.objects import Pod
 
 
 def mermaid() -> str:
@@ -23,6 +25,12 @@ def page() -> str:
     roles = ", ".join(f"*{role.value}*" for role in Role)
     stops = "\n".join(f"* `{reason.name}`: {reason.value}" for reason in StopReason)
     resizes = ", ".join(each.value for each in Resize if each.value)
+    conditions = ", ".join(sorted({condition for _, condition in configuration.SIGNALS.values()}))
+    refused = (
+        rejection.of(Pod(), ("DiskPressure",), shutting_down=False),
+        rejection.of(Pod(), (), shutting_down=True),
+    )
+    rejected = [each for each in refused if each is not None]
     invariants = "\n".join(f"{number}. **{each.name}.** {each.text}" for number, each in enumerate(INVARIANTS, 1))
     return f"""# The life cycle of a pod
 
@@ -76,7 +84,21 @@ The waits are upstream's from 1.25 to 1.37.
 | Succeeded | no container runs or is to be restarted, and every app container ended with 0 |
 | Failed | as before, but one ended otherwise; or an init container failed for good; or deadline, or eviction |
 
-A pod that ends by its deadline, an eviction or a deletion shows its last phase until no container runs any more.
+A pod that ends by its deadline, an eviction or a deletion shows its last phase until no container runs any more. A
+container that was running and that the runtime knows no more has ended with 137; an ordinary init container that it
+knows no more has succeeded if an app container was made. A static pod that ends takes no final phase: its node may
+begin it again.
+
+## What the node decides beside it
+
+* *Rejection* (`rejection.py`): a pod that comes to a node which is short of something, or shuts down, fails at once:
+  `{rejected[0].reason}` or `{rejected[1].reason}`. Critical pods are taken under pressure.
+* *Pressure* (`pressure.py`, `eviction.py`): every {pressure.INTERVAL.seconds} s the node compares its signals with its
+  thresholds; {conditions} show; one pod is ended, reason `Evicted`, and
+  the node looks again when it has gone, or after {pressure.CLEANUP.seconds} s.
+* *Shutdown* (`shutdown.py`): groups of pods by priority, the lowest first, end with the reason `{shutdown.REASON}`:
+  "{shutdown.MESSAGE}"
+* *Static pods* (`static.py`): begun and ended by their manifests; the API shows mirrors.
 
 ## Invariants
 
