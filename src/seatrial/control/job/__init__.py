@@ -6,21 +6,18 @@ from typing import Final
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.job.conditions import outcome
-from seatrial.control.job.pods import TRACKING_FINALIZER, view
-from seatrial.control.job.sync import managed_elsewhere, reconcile, untracked
+from seatrial.control.job.pods import view
+from seatrial.control.job.sync import managed_elsewhere, reconcile
+from seatrial.control.job.tracking import is_tracked, untracked
 from seatrial.control.writes import Update
 from seatrial.kube.objects import Job, Object, Pod
-
-
-def _is_tracked(pod: Object) -> bool:
-    return TRACKING_FINALIZER in pod.metadata.finalizers
 
 
 def _let_go(seen: Seen) -> Decision:
     pod = seen.subject
     assert isinstance(pod, Pod)
     owner = pod.metadata.controller
-    if not _is_tracked(pod) or (owner is not None and (owner.api_version, owner.kind) != (Job.api_version, Job.kind)):
+    if not is_tracked(pod) or (owner is not None and (owner.api_version, owner.kind) != (Job.api_version, Job.kind)):
         return Decision()
     job = next((job for job in seen.all(Job) if owner is not None and job.metadata.uid == owner.uid), None)
     if job is not None and (managed_elsewhere(job, seen.minor) or outcome(job) is None):
@@ -72,7 +69,7 @@ CONTROLLERS: Final = (
         subject=Pod,
         reads=(Read(Job, Relation.OWNER, view=_view_of_owner),),
         reconcile=_let_go,
-        concerned=_is_tracked,
+        concerned=is_tracked,
         view=_view_of_held,
     ),
 )

@@ -174,3 +174,10 @@ def index_retry_at(replaced: Pod | None) -> datetime | None:
 
 def backoff(failures: int) -> timedelta:
     return min(FIRST_BACKOFF * (1 << min(failures - 1, 10)), LONGEST_BACKOFF)
+
+
+def follows(pod: Pod, other: Pod) -> bool:
+    """Whether `pod` is the later one of two that failed at one index."""
+    ends = finished_at(pod), finished_at(other)
+    later = ends[0] is None or ends[1] is None or ends[0] >= ends[1]
+    return all_index_failures(other) <= all_index_failures(pod) and later

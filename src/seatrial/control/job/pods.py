@@ -9,12 +9,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from seatrial.control.job.failures import COMPLETION_INDEX, completion_index
+from seatrial.control.job.tracking import TRACKING_FINALIZER
 from seatrial.control.ownership import controller_reference, is_ready, ready_since
 from seatrial.kube.objects import Container, ContainerStatus, Job, ObjectMeta, Pod, PodSpec, PodStatus
 from seatrial.kube.objects.pods import ContainerState, ContainerStateTerminated, EnvVar, EnvVarSource
 from seatrial.kube.objects.volumes import ObjectFieldSelector
 
-TRACKING_FINALIZER: Final = "batch.kubernetes.io/job-tracking"
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
 _LONGEST_PREFIX: Final = 58
 """Characters of a generateName that survive: 63 without the five random ones."""

@@ -22,10 +22,10 @@ from seatrial.control.job import failures
 from seatrial.control.job.conditions import condition, find, outcome, true, with_condition
 from seatrial.control.job.failures import Record, completion_index, is_failed, judge, replaces_only_failed
 from seatrial.control.job.indexes import Indexes
-from seatrial.control.job.pods import TRACKING_FINALIZER, new_pod, surplus
-from seatrial.control.ownership import controller_reference, is_active, is_ready
+from seatrial.control.job.pods import new_pod, surplus
+from seatrial.control.job.tracking import claim, is_terminating, is_tracked, untracked
+from seatrial.control.ownership import is_active, is_ready
 from seatrial.control.writes import Create, Delete, RecordEvent, Update, UpdateStatus, Write
-from seatrial.kube import selectors
 from seatrial.kube.objects import Job, Pod
 from seatrial.kube.objects.batch import JobCondition, JobStatus, UncountedTerminatedPods
 from seatrial.kube.times import after
@@ -78,7 +78,7 @@ class Sync:
 
     @classmethod
     def of(cls, seen: Seen, job: Job) -> Sync:
-        pods, claims = _claim(job, seen.all(Pod))
+        pods, claims = claim(job, seen.all(Pod))
         status = job.status
         if status.uncounted_terminated_pods is None:
             status = replace(status, uncounted_terminated_pods=UncountedTerminatedPods())
@@ -101,7 +101,7 @@ class Sync:
             writes=list(claims),
             active=sum(map(is_active, pods)),
             ready=sum(is_active(pod) and is_ready(pod) for pod in pods),
-            terminating=sum(_is_terminating(pod) for pod in pods),
+            terminating=sum(is_terminating(pod) for pod in pods),
         )
 
     # What there is
@@ -140,7 +140,7 @@ class Sync:
 
     def _is_new(self, pod: Pod, counted: tuple[str, ...]) -> bool:
         """Not in the status yet: it has its finalizer, no entry among the uncounted, and an index if it needs one."""
-        if not _is_tracked(pod) or pod.metadata.uid in counted:
+        if not is_tracked(pod) or pod.metadata.uid in counted:
             return False
         return not self.is_indexed or self._valid_index(pod) is not None
 
@@ -179,7 +179,7 @@ class Sync:
         completions = self.completions or 0
         before = Indexes.parse(self.job.status.completed_indexes, completions)
         tracked = [
-            (pod, index) for pod in self.pods if _is_tracked(pod) and (index := self._valid_index(pod)) is not None
+            (pod, index) for pod in self.pods if is_tracked(pod) and (index := self._valid_index(pod)) is not None
         ]
         self.completed = before | Indexes.of(index for pod, index in tracked if pod.status.phase == "Succeeded")
         if self.job.spec.backoff_limit_per_index is not None:
@@ -190,7 +190,7 @@ class Sync:
             for pod, index in failed:
                 if index not in self.completed and index not in self.failed_indexes and index not in running:
                     last = self.waiting.get(index)
-                    if last is None or _follows(pod, last):
+                    if last is None or failures.follows(pod, last):
                         self.waiting[index] = pod
         return len(self.completed)
 
@@ -345,7 +345,7 @@ class Sync:
             {
                 index
                 for pod in self.pods
-                if is_active(pod) or (replaces_only_failed(self.job) and _is_terminating(pod))
+                if is_active(pod) or (replaces_only_failed(self.job) and is_terminating(pod))
                 if (index := completion_index(pod)) is not None
             }
         )
@@ -360,7 +360,7 @@ class Sync:
     def _delete(self, pods: list[Pod], *, release: bool) -> None:
         """Delete pods. With `release` they give up their finalizer first, and so are not counted as failed."""
         for pod in pods:
-            if release and _is_tracked(pod):
+            if release and is_tracked(pod):
                 self.writes.append(Update(pod, untracked(pod)))
                 self.released.add(pod.metadata.uid)
             self.writes.append(Delete(pod))
@@ -375,7 +375,7 @@ class Sync:
 
     def _track(self, end: JobCondition | None) -> None:
         """Count the pods that ended, let them go, and say so when the Job has ended with them."""
-        tracked = {pod.metadata.uid for pod in self.pods if _is_tracked(pod)}
+        tracked = {pod.metadata.uid for pod in self.pods if is_tracked(pod)}
         self._settle(tracked)
         counted = self._count(end)
         self._write_indexes()
@@ -419,7 +419,7 @@ class Sync:
         succeeded, failed, by_index = list(self.uncounted.succeeded), list(self.uncounted.failed), 0
         counted: list[Pod] = []
         for pod in pods:
-            if not _is_tracked(pod) or not self._may_go(pod, end):
+            if not is_tracked(pod) or not self._may_go(pod, end):
                 continue
             counted.append(pod)
             uid, index = pod.metadata.uid, self._valid_index(pod)
@@ -478,47 +478,3 @@ class Sync:
             message = "Too many succeeded pods running after completion count reached"
             self.writes.append(RecordEvent(self.job, "Warning", "TooManySucceededPods", message))
         self.writes.append(RecordEvent(self.job, "Normal", "Completed", "Job completed"))
-
-
-def _claim(job: Job, candidates: tuple[Pod, ...]) -> tuple[list[Pod], list[Update]]:
-    """The Job's pods, as they then are. Unlike other controllers' they come and go with the tracking finalizer."""
-    mine: list[Pod] = []
-    updates: list[Update] = []
-    staying = job.metadata.deletion_timestamp is None
-    for pod in candidates:
-        owner = pod.metadata.controller
-        selected = selectors.matches(job.spec.selector, pod.metadata.labels)
-        if owner is not None and owner.uid == job.metadata.uid:
-            if selected:
-                mine.append(pod)
-            elif staying:
-                others = tuple(ref for ref in pod.metadata.owner_references if ref.uid != job.metadata.uid)
-                free = untracked(pod)
-                updates.append(Update(pod, replace(free, metadata=replace(free.metadata, owner_references=others))))
-        elif owner is None and selected and staying and pod.metadata.deletion_timestamp is None:
-            owners = (*pod.metadata.owner_references, controller_reference(job))
-            finalizers = (*untracked(pod).metadata.finalizers, TRACKING_FINALIZER)
-            adopted = replace(pod, metadata=replace(pod.metadata, owner_references=owners, finalizers=finalizers))
-            updates.append(Update(pod, adopted))
-            mine.append(adopted)
-    return mine, updates
-
-
-def _is_tracked(pod: Pod) -> bool:
-    return TRACKING_FINALIZER in pod.metadata.finalizers
-
-
-def untracked(pod: Pod) -> Pod:
-    finalizers = tuple(item for item in pod.metadata.finalizers if item != TRACKING_FINALIZER)
-    return replace(pod, metadata=replace(pod.metadata, finalizers=finalizers))
-
-
-def _is_terminating(pod: Pod) -> bool:
-    return pod.metadata.deletion_timestamp is not None and pod.status.phase not in {"Succeeded", "Failed"}
-
-
-def _follows(pod: Pod, other: Pod) -> bool:
-    """Whether `pod` is the later one of two that failed at one index."""
-    ends = failures.finished_at(pod), failures.finished_at(other)
-    later = ends[0] is None or ends[1] is None or ends[0] >= ends[1]
-    return failures.all_index_failures(other) <= failures.all_index_failures(pod) and later
