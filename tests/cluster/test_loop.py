@@ -45,6 +45,32 @@ def test_a_refused_write_is_heard_of_once_and_tried_again_with_doubling_pauses()
     assert (event["reason"], event["count"]) == ("FailedCreate", 4)
 
 
+def test_what_a_namespace_that_goes_away_does_not_take_is_left_out_and_not_tried_again() -> None:
+    """As upstream's controllers drop what is refused with the cause NamespaceTerminating."""
+    decided: list[str] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        subject = seen.subject
+        assert isinstance(subject, ConfigMap)
+        decided.append(seen.refused.message if seen.refused is not None else subject.data.get("seen", ""))
+        if decided == [""] or "seen" in subject.data:
+            return Decision()
+        made = ConfigMap(metadata=ObjectMeta(name="more", namespace="going"))
+        return Decision((Create(made), Update(subject, replace(subject, data={"seen": "yes"}))))
+
+    controller = Controller("c", "C", ConfigMap, (), reconcile, hears_refusals=True, concerned=is_first)
+    cluster = VirtualCluster(controllers=(controller,), nodes=0)
+    held = {"name": "first", "namespace": "going", "finalizers": ["example.com/hold"]}
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}}])
+    cluster.apply([{**config("first"), "metadata": held}])
+    cluster.api.delete(cluster.api.kind("v1", "Namespace"), "", "going")
+    configs = cluster.api.kind("v1", "ConfigMap")
+    cluster.api.patch(configs, "going", "first", {"metadata": {"labels": {"look": "again"}}})
+    cluster.advance(timedelta(minutes=1))
+    assert decided == ["", "", "yes"]
+    assert [raw["metadata"]["name"] for raw in cluster.list("v1", "ConfigMap", "going")] == ["first"]
+
+
 def test_a_name_that_is_taken_is_a_refusal_and_not_a_conflict() -> None:
     told: list[str] = []
 

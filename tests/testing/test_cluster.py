@@ -15,8 +15,6 @@ from tests.testing.test_clients import WEB
 
 pytest_plugins = ["pytester"]
 
-_POD = {"containers": [{"name": "c", "image": "c:1"}]}
-
 
 def test_time_stands_still_until_it_is_told_to_pass(seatrial_cluster: Cluster) -> None:
     seatrial_cluster.apply(WEB)
@@ -108,24 +106,6 @@ def test_a_node_that_meets_a_conflict_reports_again(seatrial_cluster: Cluster) -
 def test_a_cluster_may_end_while_a_node_is_lost(seatrial_pki: Pki) -> None:
     with Cluster(pki=seatrial_pki) as cluster:
         cluster.fail_node("node-1")
-
-
-def test_what_a_namespace_that_goes_away_does_not_take_is_no_failure(seatrial_cluster: Cluster) -> None:
-    """Upstream's ReplicaSet controller drops it: no ReplicaFailure, no second try."""
-    held = {"metadata": {"labels": {"app": "web"}, "finalizers": ["example.com/hold"]}, "spec": _POD}
-    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": held}
-    meta = {"name": "web", "namespace": "going"}
-    seatrial_cluster.apply(
-        [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}},
-            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta, "spec": spec},
-        ]
-    )
-    seatrial_cluster.settle()
-    seatrial_cluster.delete("v1", "Namespace", "going", "")
-    seatrial_cluster.advance(60)
-    status = seatrial_cluster.raw("apps/v1", "ReplicaSet", "web", "going")["status"]
-    assert (status["replicas"], status.get("conditions")) == (0, None)
 
 
 def test_refused_creations_are_tried_again_with_growing_pauses_until_they_get_through(
