@@ -1,7 +1,8 @@
 """The ClusterRole aggregation controller: a role with an aggregation rule has the rules of all roles it selects.
 
 Roles are taken selector by selector and by name; a rule that is already there is not repeated; the role itself gives
-nothing. This is how `admin`, `edit` and `view` learn of custom resources.
+nothing. This is how `admin`, `edit` and `view` learn of custom resources. When nothing is selected, only rules that
+were written here go: upstream applies them as one of several writers, and an empty list takes nothing from others.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ def reconcile(seen: Seen) -> Decision:
     for selector in role.aggregation_rule.cluster_role_selectors:
         for other in seen.all(ClusterRole):
             if other.metadata.name != role.metadata.name and selectors.matches(selector, other.metadata.labels):
-                rules += [rule for rule in other.rules if rule not in rules]
-    if tuple(rules) == role.rules:
-        return Decision()
-    return Decision((Update(role, replace(role, rules=tuple(rules))),))
+                for rule in other.rules:
+                    if rule not in rules:
+                        rules.append(rule)
+    if tuple(rules) == role.rules or (not rules and role.rules != seen.memory):
+        return Decision(memory=seen.memory)
+    return Decision((Update(role, replace(role, rules=tuple(rules))),), memory=tuple(rules))
 
 
 def _view(role: Object) -> Object:

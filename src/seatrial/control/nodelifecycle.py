@@ -66,7 +66,8 @@ class _Heard:
     at: datetime
 
 
-def _reconcile_node(seen: Seen) -> Decision:
+def _reconcile_node(seen: Seen, silence: timedelta) -> Decision:
+    """`silence`: how long the node may say nothing."""
     node = seen.subject
     assert isinstance(node, Node)
     lease = next((each for each in seen.all(Lease) if each.metadata.namespace == LEASES), None)
@@ -76,7 +77,7 @@ def _reconcile_node(seen: Seen) -> Decision:
     wake_at = None
     after = node
     if (ready is None or ready.status != "Unknown") and not _is_held(lease):
-        due = _next_look(heard.at + (STARTUP_GRACE if ready is None else grace(seen.minor)))
+        due = _next_look(heard.at + (STARTUP_GRACE if ready is None else silence))
         if seen.now >= due:
             after = _unknown(node, seen.now)
             writes.append(UpdateStatus(node, after))
@@ -355,28 +356,37 @@ def _view_for_zones(node: Object) -> Object:
     )
 
 
-CONTROLLERS: Final = (
-    Controller(
-        name="node-controller",
-        actor="Node life-cycle controller",
-        subject=Node,
-        reads=(
-            Read(Lease, Relation.NAMESAKE, wakes=False),
-            Read(Lease, Relation.NAMESAKE, view=_view_of_lease),
-            Read(Pod, Relation.HOSTED, wakes=False),
+def controllers(silence: timedelta | None = None) -> tuple[Controller, ...]:
+    """Both controllers; `silence` is another grace period than the version's (`--node-monitor-grace-period`)."""
+
+    def reconcile(seen: Seen) -> Decision:
+        return _reconcile_node(seen, grace(seen.minor) if silence is None else silence)
+
+    return (
+        Controller(
+            name="node-controller",
+            actor="Node life-cycle controller",
+            subject=Node,
+            reads=(
+                Read(Lease, Relation.NAMESAKE, wakes=False),
+                Read(Lease, Relation.NAMESAKE, view=_view_of_lease),
+                Read(Pod, Relation.HOSTED, wakes=False),
+            ),
+            reconcile=reconcile,
+            view=_view_of_node,
         ),
-        reconcile=_reconcile_node,
-        view=_view_of_node,
-    ),
-    Controller(
-        name="node-controller",
-        actor="Node life-cycle controller (zones)",
-        subject=Namespace,  # the one that holds the leases: a subject that there is once
-        reads=(
-            Read(Node, Relation.ALL, wakes=False),
-            Read(Node, Relation.ALL, view=_view_for_zones),
+        Controller(
+            name="node-controller",
+            actor="Node life-cycle controller (zones)",
+            subject=Namespace,  # the one that holds the leases: a subject that there is once
+            reads=(
+                Read(Node, Relation.ALL, wakes=False),
+                Read(Node, Relation.ALL, view=_view_for_zones),
+            ),
+            reconcile=_reconcile_zones,
+            concerned=lambda namespace: namespace.metadata.name == LEASES,
         ),
-        reconcile=_reconcile_zones,
-        concerned=lambda namespace: namespace.metadata.name == LEASES,
-    ),
-)
+    )
+
+
+CONTROLLERS: Final = controllers()

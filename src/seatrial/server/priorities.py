@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from seatrial.kube.objects import JsonObject, PriorityClass, parse_as
 from seatrial.server import errors
 from seatrial.server.resources import storage_key
+from seatrial.server.store import Stored
 
 if TYPE_CHECKING:
     from seatrial.server.api import Api
@@ -33,10 +34,10 @@ def resolve(api: Api, pod: JsonObject) -> JsonObject:
     """A new pod with the priority of its class or of the default one. Raises `StatusError` (403)."""
     spec = pod.get("spec") or {}
     wanted, name = spec.get("priorityClassName") or "", pod["metadata"].get("name", "")
-    classes = _classes(api)
-    if wanted and wanted not in classes:
+    stored = api.store.get(_place(api), "", wanted) if wanted else _default(api)
+    if wanted and stored is None:
         raise errors.forbidden("pods", "", name, f"no PriorityClass with name {wanted} was found")
-    found = classes[wanted] if wanted else _default(classes)
+    found = None if stored is None else parse_as(PriorityClass, stored.raw)
     value = found.value if found is not None else 0
     policy = (found.preemption_policy if found is not None else None) or "PreemptLowerPriority"
     for field, title, ours in (
@@ -58,16 +59,18 @@ def resolve(api: Api, pod: JsonObject) -> JsonObject:
 def check(api: Api, raw: JsonObject, *, new: bool) -> None:
     """Raises `StatusError` (403) for a second default class."""
     name = raw["metadata"]["name"]
-    default = _default(_classes(api)) if raw.get("globalDefault") is True else None
-    if default is not None and (new or default.metadata.name != name):
-        why = f"PriorityClass {default.metadata.name} is already marked as default. Only one default can exist"
+    default = _default(api) if raw.get("globalDefault") is True else None
+    taken = "" if default is None else default.raw["metadata"]["name"]
+    if taken and (new or taken != name):
+        why = f"PriorityClass {taken} is already marked as default. Only one default can exist"
         raise errors.forbidden("priorityclasses", "scheduling.k8s.io", name, why)
 
 
-def _classes(api: Api) -> dict[str, PriorityClass]:
-    stored = api.store.all(storage_key(api.kind(PriorityClass.api_version, PriorityClass.kind))).values()
-    return {each.raw["metadata"]["name"]: parse_as(PriorityClass, each.raw) for each in stored}
+def _place(api: Api) -> str:
+    return storage_key(api.kind(PriorityClass.api_version, PriorityClass.kind))
 
 
-def _default(classes: dict[str, PriorityClass]) -> PriorityClass | None:
-    return min((each for each in classes.values() if each.global_default), key=lambda each: each.value, default=None)
+def _default(api: Api) -> Stored | None:
+    """The default class of the least value. Every new pod asks, so that nothing is parsed for it."""
+    defaults = (each for each in api.store.all(_place(api)).values() if each.raw.get("globalDefault") is True)
+    return min(defaults, key=lambda each: int(each.raw.get("value", 0)), default=None)

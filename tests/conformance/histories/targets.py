@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +19,7 @@ import msgspec
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.loop import ControlLoop
 from seatrial.cluster.objects import Objects
-from seatrial.control import CONTROLLERS
+from seatrial.control import CONTROLLERS, nodelifecycle
 from seatrial.control.access import User
 from seatrial.control.controller import NEWEST_MINOR, Controller
 from seatrial.control.serviceaccount import root_ca_publisher
@@ -49,6 +50,10 @@ WITHOUT: Final = (
     "taint-eviction-controller",
 )
 """Controllers of nodes and for pods on nodes: the script is what happens to nodes."""
+OF_NODES: Final = frozenset({"nodes"})
+"""Kinds of histories for which these controllers run all the same, but the clean-up of pods."""
+NEVER: Final = timedelta(hours=24)
+"""So long a node may say nothing: the script says how it is."""
 _LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -171,7 +176,14 @@ def _await_quiet(worlds: Sequence[World], quiet_s: float) -> set[str]:
 class Ours:
     """seatrial's API and controllers in this thread, in virtual time."""
 
-    def __init__(self, seed: str, controllers: Sequence[Controller] = CONTROLLERS, minor: int = NEWEST_MINOR) -> None:
+    def __init__(
+        self,
+        seed: str,
+        controllers: Sequence[Controller] = CONTROLLERS,
+        minor: int = NEWEST_MINOR,
+        *,
+        nodes: bool = False,
+    ) -> None:
         random_ = random.Random(seed)
         self.clock = VirtualClock(datetime(2026, 3, 1, 12, 0, 0, 300_000, tzinfo=UTC))
         self.api = Api(
@@ -185,6 +197,9 @@ class Ours:
         self._handler = Handler(self.api)
         left_out = {*WITHOUT, "node-controller", "pod-garbage-collector"}  # sources of events, not the names of flags
         everybody = (*controllers, root_ca_publisher("CERTIFICATE"))
+        if nodes:  # nobody renews leases
+            left_out -= {"taint-eviction-controller"}
+            everybody = (*everybody, *(replace(each, name="nodes") for each in nodelifecycle.controllers(NEVER)))
         wanted = [controller for controller in everybody if controller.name not in left_out]
         self._loop = ControlLoop(wanted, Objects(self.api), self.clock, minor=minor)
         self._loop.start()
@@ -215,7 +230,8 @@ def play_ours(
     script: Script, kinds: Iterable[str], step_s: float = STEP_S, minor: int = NEWEST_MINOR
 ) -> list[Snapshot]:
     """One script, as many virtual seconds as it takes upstream."""
-    return list(_snapshots(Ours(script.seed, minor=minor), script, kinds, step_s))
+    ours = Ours(script.seed, minor=minor, nodes=script.kind in OF_NODES)
+    return list(_snapshots(ours, script, kinds, step_s))
 
 
 def _snapshots(ours: Ours, script: Script, kinds: Iterable[str], step_s: float) -> Iterator[Snapshot]:
