@@ -106,6 +106,7 @@ def _evicted(pod: Pod, seen: Seen) -> Iterable[Write]:
             reason="DeletionByTaintManager",
             message="Taint manager: deleting due to NoExecute taint",
             last_transition_time=seen.now.replace(microsecond=0),
+            observed_generation=pod.metadata.generation if seen.minor >= 34 else 0,
         )
         others = tuple(each for each in pod.status.conditions if each.type != "DisruptionTarget")
         status = replace(pod.status, conditions=(*others, target))

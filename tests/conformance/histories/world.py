@@ -172,10 +172,13 @@ class World:
             for port in stable["spec"].get("ports") or ():
                 port.pop("nodePort", None)
             stable["spec"].pop("healthCheckNodePort", None)
-        if raw["kind"] == "Node":  # a kubelet says the first; the second hangs on how many nodes there are
+        if raw["kind"] == "Node":  # what a kubelet says, who of two writers came first, how many nodes there are
             stable.get("status", {}).pop("nodeInfo", None)
             stable.get("status", {}).pop("daemonEndpoints", None)
-            stable["metadata"].get("annotations", {}).pop("node.alpha.kubernetes.io/ttl", None)
+            stable.get("spec", {}).get("taints", []).sort(key=lambda taint: (taint["key"], taint["effect"]))
+            annotations = stable["metadata"].pop("annotations", {})
+            annotations.pop("node.alpha.kubernetes.io/ttl", None)
+            stable["metadata"] |= {"annotations": annotations} if annotations else {}
         if raw["kind"] == "ConfigMap" and "ca.crt" in stable.get("data", {}):
             stable["data"]["ca.crt"] = _CERTIFICATE.sub("CERTIFICATE", stable["data"]["ca.crt"])
         if raw["kind"] == "EndpointSlice":
