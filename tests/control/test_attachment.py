@@ -236,3 +236,45 @@ def test_what_else_is_attached_stays_in_the_nodes_status() -> None:
     assert cluster.on("a") == [other.name, UNIQUE]
     cluster.gone("one")
     assert cluster.on("a") == [other.name]
+
+
+def test_an_attachment_that_somebody_deletes_is_made_again() -> None:
+    cluster = Attaching()
+    cluster.pod("one", "a")
+    cluster.answer("a")
+    cluster.detached("a")
+    assert list(cluster.attachments()) == ["a"]
+    assert cluster.on("a") == [], "until the driver has answered again nothing is safe to mount"
+    cluster.answer("a")
+    assert cluster.on("a") == [UNIQUE]
+
+
+def test_a_driver_that_takes_its_word_back_is_asked_again() -> None:
+    cluster = Attaching()
+    cluster.pod("one", "a")
+    cluster.answer("a")
+    cluster.answer("a", error="no more slots")
+    assert cluster.on("a") == []
+    assert cluster.events[-1] == 'Warning FailedAttachVolume AttachVolume.Attach failed for volume "v" : no more slots'
+
+
+def test_a_pod_that_has_ended_hears_how_its_attachment_went() -> None:
+    cluster = Attaching()
+    cluster.pod("one", "a")
+    cluster.gone("one")
+    cluster.answer("a")
+    assert cluster.events[-1] == 'Normal SuccessfulAttachVolume AttachVolume.Attach succeeded for volume "v" '
+
+
+def test_after_a_failure_the_node_may_have_it_until_it_says_something() -> None:
+    """Upstream holds the volume for perhaps attached, and for mounted until the node's next word."""
+    cluster = Attaching()
+    cluster.pod("one", "a")
+    cluster.answer("a", error="no more slots")
+    cluster.gone("one")
+    cluster.live(60)
+    assert not is_going(cluster.attachments()["a"])
+    node = cluster.node("a")
+    cluster.objects[node.key] = replace(node, metadata=replace(node.metadata, resource_version="7"))
+    cluster.live(15)
+    assert is_going(cluster.attachments()["a"])

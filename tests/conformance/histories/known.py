@@ -11,6 +11,7 @@ _ANY_NODE = "upstream takes the nodes in no particular order"
 _FREED = (
     "which of two claims looks first at a volume that somebody freed by hand: upstream looks in no particular order"
 )
+_GOING = "a volume that is to go: whether its reclaim fails before its protection ends is a race, and differs by run"
 _OPEN = "open: not understood"
 
 KNOWN: Final = {
@@ -23,6 +24,7 @@ KNOWN: Final = {
     **dict.fromkeys(("statefulset-100-106", "statefulset-100-439"), _OPEN),
     **dict.fromkeys(("daemonset-100-259", "daemonset-100-459"), _ANY_NODE),
     "volume-4-4": _FREED,
+    "volume-4-89": _GOING,
     **dict.fromkeys(
         ("deployment-12-37", "replicaset-11-96", "replicaset-11-191", "replicationcontroller-100-350"), _TIE
     ),

@@ -130,14 +130,16 @@ def play_upstream(
             target.add(player.world)
         list(pool.map(lambda player: player.begin(), players))
         _await_quiet([player.world for player in players], quiet_s)
+        ended = time.monotonic()
         for step in range(max(len(script.commands) for script in scripts)):
-            began = time.monotonic()
+            began = ended
             going = [number for number, script in enumerate(scripts) if step < len(script.commands)]
             commands = {number: scripts[number].commands[step] for number in going}
             list(pool.map(lambda item: players[item[0]].do(item[1]), commands.items()))
             time.sleep(max(map(lasts_s, commands.values()), default=0.0))
             restless = _await_quiet([players[number].world for number in going], quiet_s)
-            time.sleep(max(0.0, began + step_s - time.monotonic()))
+            ended = max(began + step_s, time.monotonic())
+            time.sleep(max(0.0, ended - time.monotonic()))
             for number in going:
                 snapshot = {"answers": players[number].answers, **players[number].world.snapshot()}
                 if players[number].world.name in restless:

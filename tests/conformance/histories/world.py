@@ -31,6 +31,7 @@ _DROPPED: Final = (
     "generateName",
     "namespace",
 )
+_TTL: Final = "node.alpha.kubernetes.io/ttl"
 _COMBINED: Final = "(combined from similar events)"
 _OBSERVING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet")
 _STEPS: Final = re.compile(r"(from|to) \d+ (to|from) \d+")
@@ -51,6 +52,15 @@ def _sum_up_hints(piece: JsonObject) -> None:
     for each in hinted:
         del each["hints"]
     piece["hints"] = sorted(zones)
+
+
+def _without_kubelet(node: JsonObject) -> None:
+    """Of a node that nobody runs: not what a kubelet would fill in, and what is attached in an order of its own."""
+    annotations = node["metadata"].get("annotations") or {}
+    node["metadata"]["annotations"] = {key: text for key, text in annotations.items() if key != _TTL}
+    status = {key: value for key, value in node["status"].items() if key not in ("nodeInfo", "daemonEndpoints")}
+    attached = sorted(status.get("volumesAttached") or (), key=lambda each: str(each["name"]))
+    node["status"] = {**status, "volumesAttached": attached}
 
 
 def of_whom(raw: JsonObject) -> str:
@@ -164,6 +174,8 @@ class World:
         if claim is not None:
             known = {key: value for key, value in claim.items() if key != "resourceVersion"}
             shown["spec"] = {**raw["spec"], "claimRef": known}
+        if raw["kind"] == "Node":
+            _without_kubelet(shown)
         shown.pop("apiVersion", None)
         if raw["kind"] == "Pod":  # the ServiceAccount admission is off upstream: it mounts a token under a drawn name
             shown["spec"] = {key: value for key, value in raw["spec"].items() if not key.startswith("serviceAccount")}

@@ -11,7 +11,8 @@ twice as long each time; only pods on nodes that say so by annotation are served
 no attachments: every in-tree driver that had is gone or translated.
 
 Upstream polls the attachment twice a second, the first time half a second after the beginning; here its change wakes,
-but never before that first look. An attachment that somebody deletes is made again at once, upstream within a minute.
+but never before that first look. An attachment that somebody deletes, or says is none, is made good at once, upstream
+within a minute.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ PATIENCE: Final = timedelta(minutes=2)
 FIRST_LOOK: Final = timedelta(milliseconds=500)
 FIRST_REST: Final = timedelta(milliseconds=500)
 LONGEST_REST: Final = timedelta(minutes=2, seconds=2)
+SILENT_AT_MOST: Final = timedelta(minutes=5)
+"""A kubelet writes its node's status at least so often; simulated ones, whose time costs nothing, need not."""
+LOOKS_AGAIN: Final = timedelta(seconds=10)
 _FOR_MANY: Final = ("ReadWriteMany", "ReadOnlyMany")
 _CALM_WORDS_SINCE: Final = 37  # minor version: an exclusive volume that is elsewhere is no "Multi-Attach error"
 
@@ -98,11 +102,15 @@ class _Verb(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """An attempt under way, or (`rests_until`) the rest after one that failed."""
+    """An attempt under way, or (`rests_until`) the rest after one that failed. `pods` hear how it ends, even if they
+    have ended themselves by then.
+    """
 
     verb: _Verb
     node: str
     began_at: datetime
+    pods: tuple[tuple[str, str, str], ...] = ()
+    """Their namespaces, names and uids."""
     failures: int = 0
     rests_until: datetime | None = None
 
@@ -117,6 +125,8 @@ class _Memory:
     """Nodes that said so last: one that is gone says no more."""
     told: frozenset[str] = frozenset()
     """Nodes whose pods know already that the volume is elsewhere."""
+    supposed: tuple[tuple[str, str, datetime], ...] = ()
+    """Nodes where attaching has failed, their version and when: until they say something they may have it mounted."""
 
 
 class _Round:
@@ -144,6 +154,12 @@ class _Round:
         }
         self.mounted = {name for name, node in self.nodes.items() if self.name in node.status.volumes_in_use}
         self.mounted |= self.before.mounted_by - self.nodes.keys()
+        self.supposed = {
+            name: (version, since)
+            for name, version, since in self.before.supposed
+            if self._version(name) == version and self.now < since + SILENT_AT_MOST
+        }
+        self.mounted |= self.supposed.keys()
         self.operations = dict(self.before.operations)
         self.unwanted_before = dict(self.before.unwanted_since)
         self.unwanted_since: dict[str, datetime] = {}
@@ -152,6 +168,11 @@ class _Round:
         self.wakes: list[datetime] = []
 
     def decide(self) -> Decision:
+        for node_name in sorted(self.confirmed):
+            attachment = self.attachments.get(node_name)
+            if attachment is None or not attachment.status.attached:  # somebody has taken it away
+                self.confirmed.discard(node_name)
+                self._report(node_name, attached=False)
         for key, operation in tuple(self.operations.items()):
             if operation.rests_until is None:
                 self._follow(key, operation)
@@ -165,6 +186,7 @@ class _Round:
             tuple(self.unwanted_since.items()),
             frozenset(self.mounted & here),
             frozenset(self.told),
+            tuple((name, *what) for name, what in self.supposed.items() if name in here),
         )
         wake_at = min(self.wakes, default=None)
         return Decision(tuple(self.writes), wake_at, None if memory == _Memory() else memory)
@@ -189,7 +211,7 @@ class _Round:
                 error = "volume attachment is being deleted"
             elif attachment.status.attached:
                 del self.operations[key]
-                self._confirm(operation.node)
+                self._confirm(operation)
                 return
             elif attachment.status.attach_error is not None:
                 error = attachment.status.attach_error.message
@@ -205,15 +227,20 @@ class _Round:
         )
         if operation.verb is _Verb.ATTACH:
             what = f"AttachVolume.Attach failed{self._about} : "
-            self._tell(operation.node, "Warning", "FailedAttachVolume", what, error or late)
+            self._tell(_pods(operation), "Warning", "FailedAttachVolume", what, error or late)
+            if operation.node in self.nodes and operation.node not in self.supposed and not operation.failures:
+                self.supposed[operation.node] = (self._version(operation.node), self.now)
+                self.mounted.add(operation.node)
         rest = min(LONGEST_REST, FIRST_REST * 2 ** min(operation.failures, 10))
         failed = replace(operation, failures=operation.failures + 1, rests_until=self.now + rest)
         self.operations[key] = failed
 
-    def _confirm(self, node_name: str) -> None:
-        self.confirmed.add(node_name)
-        self._report(node_name, attached=True)
-        self._tell(node_name, "Normal", "SuccessfulAttachVolume", f"AttachVolume.Attach succeeded{self._about} ", "")
+    def _confirm(self, operation: _Operation) -> None:
+        self.confirmed.add(operation.node)
+        self.supposed.pop(operation.node, None)
+        self._report(operation.node, attached=True)
+        what = f"AttachVolume.Attach succeeded{self._about} "
+        self._tell(_pods(operation), "Normal", "SuccessfulAttachVolume", what, "")
 
     # --- what is to begin ---
 
@@ -230,6 +257,8 @@ class _Round:
             due = since + FORCED_AFTER + timedelta(milliseconds=100)  # upstream's loop passes after, not at, the limit
             if self.now < due:
                 self.wakes.append(due)
+            if node_name in self.supposed:
+                self.wakes.append(min(self.now + LOOKS_AGAIN, self.supposed[node_name][1] + SILENT_AT_MOST))
             return
         if self._rests(node_name, _Verb.DETACH):
             return
@@ -284,10 +313,16 @@ class _Round:
     def _begin(self, node_name: str, verb: _Verb) -> None:
         before = self.operations.get(self._key(node_name))
         failures = before.failures if before is not None and before.verb is verb else 0
-        self.operations[self._key(node_name)] = _Operation(verb, node_name, self.now, failures)
+        wanted = (pod.metadata for pod in self.wanted.get(node_name, ()))
+        pods = tuple((meta.namespace, meta.name, meta.uid) for meta in wanted)
+        self.operations[self._key(node_name)] = _Operation(verb, node_name, self.now, pods, failures)
         self.wakes.append(self.now + FIRST_LOOK)
 
     # --- what is written ---
+
+    def _version(self, node_name: str) -> str:
+        node = self.nodes.get(node_name)
+        return "" if node is None else node.metadata.resource_version
 
     def _reported(self, node: Node) -> bool:
         return any(each.name == self.name for each in node.status.volumes_attached)
@@ -306,8 +341,8 @@ class _Round:
     def _about(self) -> str:
         return f' for volume "{self.volume.metadata.name}"'
 
-    def _tell(self, node_name: str, kind: str, reason: str, what: str, why: str) -> None:
-        self.writes += [RecordEvent(pod, kind, reason, what + why) for pod in self.wanted.get(node_name, ())]
+    def _tell(self, pods: Iterable[Pod], kind: str, reason: str, what: str, why: str) -> None:
+        self.writes += [RecordEvent(pod, kind, reason, what + why) for pod in pods]
 
     def _tell_elsewhere(self, node_name: str, elsewhere: Iterable[str]) -> None:
         calm = self.minor >= _CALM_WORDS_SINCE
@@ -322,7 +357,12 @@ class _Round:
         else:
             why = "Volume is already exclusively attached to one node and can't be attached to another"
         what = "Waiting for detach" if calm else "Multi-Attach error"
-        self._tell(node_name, "Warning", "FailedAttachVolume", f"{what}{self._about} ", why)
+        self._tell(self.wanted[node_name], "Warning", "FailedAttachVolume", f"{what}{self._about} ", why)
+
+
+def _pods(operation: _Operation) -> Iterable[Pod]:
+    for namespace, name, uid in operation.pods:
+        yield Pod(metadata=ObjectMeta(namespace=namespace, name=name, uid=uid))
 
 
 def _wanted(

@@ -113,7 +113,7 @@ class NodeRuntimeHandler(Value, frozen=True):
     name: str = ""
 
 
-class AttachedVolume(Value, frozen=True):
+class AttachedVolume(Value, frozen=True, omit_defaults=False):
     device_path: str = ""
     name: str = ""
 
