@@ -80,6 +80,14 @@ def test_a_ladder_takes_the_highest_step_that_is_reached(cores: int, nodes: int,
     assert ladder.replicas(cores, nodes) == expected
 
 
+@pytest.mark.parametrize(("nodes", "expected"), [(1, 0), (9, 0), (10, 2)])
+def test_a_ladder_may_have_no_replicas_until_a_cluster_has_grown(nodes: int, expected: int) -> None:
+    ladder = Ladder(nodes_to_replicas=((1, 0), (10, 2)))
+    assert ladder.is_valid()
+    assert ladder.replicas(64, nodes) == expected
+    assert not Ladder(nodes_to_replicas=((1, -1),)).is_valid()
+
+
 def test_defaults_come_from_the_flag_and_unreadable_parameters_change_nothing() -> None:
     cluster = with_nodes(4, '--default-params={"linear": {"nodesPerReplica": 1}}')
     assert replicas(cluster) == 4

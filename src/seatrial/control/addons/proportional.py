@@ -55,17 +55,19 @@ class Linear(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Ladder(msgspec.Struct, frozen=True, rename="camel"):
-    """Replicas by steps: of each ladder the highest step that is reached; the larger one counts."""
+    """Replicas by steps: of each ladder the highest step that is reached; the larger one counts. They may be none."""
 
     cores_to_replicas: tuple[tuple[int, int], ...] = ()
     nodes_to_replicas: tuple[tuple[int, int], ...] = ()
     include_unschedulable_nodes: bool = False
 
     def is_valid(self) -> bool:
-        return all(number > 0 for step in (*self.cores_to_replicas, *self.nodes_to_replicas) for number in step)
+        steps = (*self.cores_to_replicas, *self.nodes_to_replicas)
+        return all(least > 0 and replicas >= 0 for least, replicas in steps)
 
     def replicas(self, cores: float, nodes: int) -> int:
-        return max(_step(self.cores_to_replicas, cores), _step(self.nodes_to_replicas, nodes))
+        ladders = ((self.cores_to_replicas, cores), (self.nodes_to_replicas, nodes))
+        return max((_step(steps, size) for steps, size in ladders if steps), default=1)
 
 
 def reconcile(seen: Seen) -> Decision:
@@ -143,10 +145,10 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 def _step(ladder: Sequence[tuple[int, int]], size: float) -> int:
-    """Below the first step, the first step's replicas; without steps one."""
+    """Below the first step, the first step's replicas."""
     steps = sorted(ladder)
     reached = [replicas for least, replicas in steps if least <= size]
-    return reached[-1] if reached else steps[0][1] if steps else 1
+    return reached[-1] if reached else steps[0][1]
 
 
 def _number(text: str | None, default: int) -> int:

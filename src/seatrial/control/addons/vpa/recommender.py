@@ -78,7 +78,13 @@ def _nothing(_: Pod) -> bool:
 
 def _measured(known: Memory, pods: Iterable[Pod], metrics: Iterable[PodMetrics], now: datetime) -> Memory:
     """What is remembered with what was measured since: first the usage, then the ends for want of memory."""
-    usages = {name: usage for name, usage in known.usages.items() if usage.last is None or now - usage.last < WINDOW}
+    pods = list(pods)
+    there = {container.name for pod in pods for container in pod.spec.containers}
+    usages = {
+        name: usage
+        for name, usage in known.usages.items()
+        if (name in there if usage.last is None else now - usage.last < WINDOW)
+    }
     measured = {each.metadata.name: each for each in metrics}
     peaks: dict[tuple[str, str], Peaks] = {}
     for pod in pods:
