@@ -14,7 +14,7 @@ from seatrial.control.addons.vpa.recommendation import recommended
 from seatrial.control.addons.vpa.usage import Peaks, Usage, killed, measured_cpu, measured_memory
 from seatrial.control.controller import Decision, Seen
 from seatrial.control.writes import Evict
-from seatrial.kube.objects import Deployment, Pod, ReplicaSet, VerticalPodAutoscaler, parse_as
+from seatrial.kube.objects import Deployment, Object, Pod, ReplicaSet, VerticalPodAutoscaler, parse_as
 from seatrial.kube.objects.verticalscaling import PodResourcePolicy
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -165,7 +165,12 @@ def test_a_resize_that_fails_or_takes_too_long_ends_in_an_eviction(
         },
     )
     deployment = parse_as(Deployment, {"metadata": {**metadata, "name": "web"}, "spec": {"selector": selector}})
-    objects = {Pod: pods, ReplicaSet: (replicas,), Deployment: (deployment,), VerticalPodAutoscaler: (subject,)}
+    objects: dict[type[Object], tuple[Object, ...]] = {
+        Pod: pods,
+        ReplicaSet: (replicas,),
+        Deployment: (deployment,),
+        VerticalPodAutoscaler: (subject,),
+    }
 
     def look(at: datetime, memory: updater.Memory) -> Decision:
         return updater.reconcile(Seen(subject, objects, at, memory=memory))
