@@ -6,7 +6,8 @@
 
 What is compared: of pods, the statuses of containers, the phase, the conditions Initialized, Ready and ContainersReady,
 which containers are restarted, quality of service, who is critical; of nodes, whole histories of the eviction manager
-(conditions, who is evicted with which grace and words, events, who is admitted) and the groups of a graceful shutdown.
+(conditions, who is evicted with which grace and words, events, who is admitted) and the groups of a graceful shutdown;
+of containers that end again and again, when each attempt starts.
 A recording holds a seed, a digest of the case and upstream's answer; the generator makes the case again from the seed.
 Rules of the generator: chance must not show (no two thresholds but memory's can be met in one look, no two pods tie).
 """
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from seatrial.control import qos
-from seatrial.control.lifecycle import configuration, pods, pressure, rejection, shutdown, sync
+from seatrial.control.lifecycle import backoff, configuration, pods, pressure, rejection, shutdown, sync
 from seatrial.control.lifecycle.eviction import ContainerUsage, DiskUsage, PodUsage
 from seatrial.control.lifecycle.facts import (
     ContainerFact,
@@ -45,7 +46,7 @@ Json = dict[str, Any]
 RECORDED: Final = Path(__file__).parent / "recordings" / "kubelet.jsonl.xz"
 T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NOW: Final = T0 + timedelta(seconds=1000)
-_KINDS: Final = ("pod", "pod", "pod", "pod", "eviction", "eviction", "shutdown")
+_KINDS: Final = ("pod", "pod", "pod", "pod", "eviction", "eviction", "shutdown", "backoff")
 
 
 def made(seed: int) -> Json:
@@ -566,9 +567,42 @@ def _their_shutdown(_: Json, raw: Any) -> Json:
     return {"groups": raw}
 
 
-_GENERATORS: Final = {"pod": _pod_case, "eviction": _eviction_case, "shutdown": _shutdown_case}
-_OURS: Final = {"pod": _our_pod, "eviction": _our_eviction, "shutdown": _our_shutdown}
-_THEIRS: Final = {"pod": _their_pod, "eviction": _their_eviction, "shutdown": _their_shutdown}
+def _backoff_case(rng: random.Random) -> Json:
+    """How long each attempt of a container runs that ends again and again."""
+    return {"runs": [rng.choice([0, 1, 5, 30, 290, 599, 600, 601, 700, 3000]) for _ in range(rng.choice([3, 8, 12]))]}
+
+
+def _our_backoff(case: Json) -> Json:
+    starts, at = [], T0
+    latest: ContainerFact | None = None
+    for attempt, run_s in enumerate(case["runs"]):
+        starts.append(int((at - T0).total_seconds()))
+        wait_s = backoff.following(latest, None)
+        ended = at + timedelta(seconds=run_s)
+        latest = ContainerFact(
+            "c", attempt, ContainerPhase.EXITED, started_at=at, finished_at=ended, exit_code=1, back_off_s=wait_s
+        )
+        at = backoff.until(latest, None) or ended
+    return {"starts": starts}
+
+
+def _their_backoff(_: Json, raw: Any) -> Json:
+    return {"starts": raw}
+
+
+_GENERATORS: Final = {
+    "pod": _pod_case,
+    "eviction": _eviction_case,
+    "shutdown": _shutdown_case,
+    "backoff": _backoff_case,
+}
+_OURS: Final = {"pod": _our_pod, "eviction": _our_eviction, "shutdown": _our_shutdown, "backoff": _our_backoff}
+_THEIRS: Final = {
+    "pod": _their_pod,
+    "eviction": _their_eviction,
+    "shutdown": _their_shutdown,
+    "backoff": _their_backoff,
+}
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------

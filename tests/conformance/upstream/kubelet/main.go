@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 	v1qos "k8s.io/kubernetes/pkg/apis/core/v1/helper/qos"
@@ -80,6 +81,8 @@ type Case struct {
 	Pods       []*v1.Pod         `json:"pods"`
 	Looks      []Look            `json:"looks"`
 	Newcomers  []*v1.Pod         `json:"newcomers"`
+
+	Runs []int64 `json:"runs"`
 
 	Requested  string                                           `json:"requested"`
 	Critical   string                                           `json:"critical"`
@@ -158,6 +161,8 @@ func answer(given *Case) any {
 		return evictionAnswer(given)
 	case "shutdown":
 		return shutdownAnswer(given)
+	case "backoff":
+		return backoffAnswer(given)
 	}
 	panic("no such kind: " + given.Kind)
 }
@@ -392,6 +397,24 @@ func evictionAnswer(given *Case) any {
 		})
 	}
 	return answers
+}
+
+// backoffAnswer says when each attempt of a container starts that runs for so many seconds and ends.
+func backoffAnswer(given *Case) any {
+	now := testingclock.NewFakeClock(time.Unix(0, 0))
+	backOff := flowcontrol.NewFakeBackOff(10*time.Second, 300*time.Second, now)
+	starts := []int64{}
+	at := int64(0)
+	for _, run := range given.Runs {
+		starts = append(starts, at)
+		ended := time.Unix(at+run, 0)
+		for now.SetTime(ended); backOff.IsInBackOffSince("container", ended); {
+			now.Step(time.Second)
+		}
+		backOff.Next("container", ended)
+		at = now.Now().Unix()
+	}
+	return starts
 }
 
 func shutdownAnswer(given *Case) any {
