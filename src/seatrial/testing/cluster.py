@@ -27,7 +27,7 @@ from seatrial.cluster.virtual import VirtualCluster
 from seatrial.control.addons.csi import Driver
 from seatrial.control.lifecycle import configuration
 from seatrial.kube import schemas, selectors
-from seatrial.kube.objects import JsonObject, Object, Pod
+from seatrial.kube.objects import KINDS, JsonObject, Object, Pod, parse_as
 from seatrial.kube.schemas import Resource
 from seatrial.server import errors, http
 from seatrial.server.api import Api
@@ -50,6 +50,14 @@ _SIGNALS: Final = {
     "pid_available": "pid.available",
 }
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
+_ONE_AT_A_TIME: Final = threading.Lock()
+
+
+def _know_types() -> None:
+    """Several clusters may start in threads, and msgspec crashes where two meet a type for the first time at once."""
+    with _ONE_AT_A_TIME:
+        for kind in KINDS.values():
+            parse_as(kind, {})
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +108,7 @@ class Cluster:
         kubelet: Mapping[str, Any] | None = None,
         pki: Pki | None = None,
     ) -> None:
+        _know_types()
         self._directory = tempfile.TemporaryDirectory(prefix="seatrial-")
         self._rules: list[Rule] = []
         self._refusals: list[Refusal] = []
