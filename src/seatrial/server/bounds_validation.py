@@ -246,7 +246,7 @@ def _quota(spec: JsonObject) -> Iterator[Cause]:
 def _counted_name(name: str, path: str) -> Iterator[Cause]:
     faults = list(qualified_name(path, name))
     yield from faults
-    if "/" in name or name in _STANDARD:
+    if "/" in name or name in _STANDARD or name.startswith(("hugepages-", "requests.hugepages-")):
         return
     if not faults:
         yield invalid(path, name, "must be a standard resource type or fully qualified")
