@@ -10,6 +10,9 @@ import pytest
 
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import STANDARD_CONTROLLERS, Cluster
+from seatrial.cluster.scheduling import SchedulingLoop
+from seatrial.control import CONTROLLERS
+from seatrial.control.scheduler.profiles import read
 from seatrial.server.errors import StatusError
 from seatrial.server.requests import Filter
 from seatrial.server.store import Store
@@ -193,3 +196,46 @@ def test_a_pod_gets_the_priority_of_its_class(story: Story) -> None:
     classes = story.api.kind("scheduling.k8s.io/v1", "PriorityClass")
     with pytest.raises(StatusError, match="this is a system priority class and cannot be deleted"):
         story.api.delete(classes, "", "system-node-critical")
+
+
+def test_each_profile_places_by_its_own_rules_and_speaks_under_its_own_name() -> None:
+    """https://kubernetes.io/docs/reference/scheduling/config/#multiple-profiles: a pod's schedulerName picks one."""
+    clock = VirtualClock()
+    cluster = Cluster(Store.open(":memory:"), nodes=("a", "b"), controllers=CONTROLLERS, clock=clock, seed=1)
+    cluster.start()
+    packing = {"type": "MostAllocated", "resources": [{"name": "cpu", "weight": 1}]}
+    fit = {"name": "NodeResourcesFit", "args": {"scoringStrategy": packing}}
+    only_fit = {"score": {"disabled": [{"name": "*"}], "enabled": [{"name": "NodeResourcesFit"}]}}
+    profiles: tuple[dict[str, Any], ...] = ({}, {"schedulerName": "packer", "plugins": only_fit, "pluginConfig": [fit]})
+    loop = SchedulingLoop(cluster.objects, clock, minor=37, seed=1, profiles=read({"profiles": profiles}))
+    clock.run(timedelta(seconds=5))
+    loop.start()
+    pods = cluster.api.kind("v1", "Pod")
+
+    def create(name: str, **spec: Any) -> None:
+        container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}
+        cluster.api.create(pods, "default", {"metadata": {"name": name}, "spec": {"containers": [container], **spec}})
+        clock.run(timedelta(seconds=5))
+
+    create("filler", nodeName="a")
+    create("spread")
+    create("packed", schedulerName="packer", nodeSelector={"kubernetes.io/os": "linux"})
+    create("packed-too", schedulerName="packer")
+    create("nobodys", schedulerName="nobody")
+    create("nowhere", schedulerName="packer", nodeSelector={"disk": "none"})
+    placed = {raw["metadata"]["name"]: raw["spec"].get("nodeName") for raw in cluster.api.list(pods, Filter()).items}
+    assert placed["spread"] == "b", "the least allocated"
+    assert placed["packed"] == placed["packed-too"], "the most allocated"
+    assert (placed["nobodys"], placed["nowhere"]) == (None, None)
+    events = cluster.api.list(cluster.api.kind("v1", "Event"), Filter()).items
+    told = {
+        (raw["involvedObject"]["name"], raw["reason"], raw["reportingComponent"])
+        for raw in events
+        if raw["reason"] in ("Scheduled", "FailedScheduling")
+    }
+    assert told == {
+        ("spread", "Scheduled", "default-scheduler"),
+        ("packed", "Scheduled", "packer"),
+        ("packed-too", "Scheduled", "packer"),
+        ("nowhere", "FailedScheduling", "packer"),
+    }

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from seatrial.cluster.objects import Component, Objects, named
 from seatrial.control import scheduler
+from seatrial.control.scheduler.profiles import DEFAULT, Profile
 from seatrial.control.writes import ConflictError, RefusedError
 from seatrial.kube.objects import KINDS
 from seatrial.node.api import Change
@@ -25,12 +26,22 @@ TURN: Final = 100
 
 
 class SchedulingLoop:
-    def __init__(self, objects: Objects, clock: Clock, *, minor: int, seed: int | None = None) -> None:
+    """`profiles` are those of one kube-scheduler; each has a name of its own, which is the source of its events."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        clock: Clock,
+        *,
+        minor: int,
+        seed: int | None = None,
+        profiles: Sequence[Profile] = (DEFAULT,),
+    ) -> None:
         draws = random.Random(seed)
-        self._scheduler = scheduler.Scheduler(minor=minor, choose=draws.choice)
+        self._scheduler = scheduler.Scheduler(profiles, minor=minor, choose=draws.choice)
         self._objects = objects
         self._clock = clock
-        self._component = Component(objects, scheduler.NAME)
+        self._components = {profile.name: Component(objects, profile.name) for profile in profiles}
         self._timer: Timer | None = None
         self._soon = False
         self._stop_watching: Callable[[], None] = lambda: None
@@ -79,10 +90,11 @@ class SchedulingLoop:
         pod = self._scheduler.next(now)
         if pod is None:
             return False
-        self._component.begin()
+        component = self._components[pod.spec.scheduler_name or scheduler.NAME]
+        component.begin()
         for write in self._scheduler.place(pod, now).writes:
             try:
-                self._component.apply(write)
+                component.apply(write)
             except (ConflictError, RefusedError) as error:
                 if isinstance(error, RefusedError):
                     logger.warning("%s: %s: %s", scheduler.NAME, named(write), error)
