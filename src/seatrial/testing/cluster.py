@@ -374,10 +374,11 @@ class Cluster:
                 await asyncio.sleep(0)
 
     async def _flow(self) -> None:
-        """A minute at a time: between two of them clients get their turn, also while nothing but time passes."""
+        """A minute at a time. What does not settle within one gets its next minute a little later, so that the clients
+        get their turn and what waits for somebody outside does not wait for days."""
         while True:
-            await self._pass(timedelta(minutes=1), self._virtual.is_settled)
-            await asyncio.sleep(0.001)
+            settled = await self._pass(timedelta(minutes=1), self._virtual.is_settled)
+            await asyncio.sleep(0.001 if settled else 0.05)
 
     def _work_soon(self) -> None:
         """What is due at this moment is done soon, on the event loop; never inside the call that it follows from."""

@@ -318,7 +318,7 @@ def _lost(
 
     tried = max((number for number, s in enumerate(inits, 1) if s.state and not s.state.waiting), default=1)
     initialized = not inits or not _incomplete(pod, inits) or any(s.state and not s.state.waiting for s in apps)
-    initialized = initialized or any(s.last_state is not None for s in apps)
+    initialized = initialized or any(s.last_state is not None and s.last_state.terminated is not None for s in apps)
     return (
         [over(s) if number <= tried else s for number, s in enumerate(inits, 1)],
         [over(s) if initialized else s for s in apps],

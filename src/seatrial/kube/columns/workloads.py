@@ -36,9 +36,7 @@ def _pod_status(raw: JsonObject, now: datetime) -> str:
     for index, item in enumerate(status.get("initContainerStatuses") or ()):
         state = item.get("state") or {}
         terminated, waiting = state.get("terminated"), state.get("waiting") or {}
-        if terminated is not None and not terminated.get("exitCode"):
-            continue
-        if item["name"] in sidecars and item.get("started"):
+        if _is_past(item, sidecars):
             continue
         if terminated is not None:
             reason = f"Init:{_ended(terminated)}"
@@ -48,7 +46,7 @@ def _pod_status(raw: JsonObject, now: datetime) -> str:
             reason = f"Init:{index}/{len(spec.get('initContainers') or ())}"
         initializing = True
         break
-    if not initializing:
+    if not initializing or cells.condition(raw, "Initialized") == "True":
         running = False
         for item in reversed(status.get("containerStatuses") or ()):
             state = item.get("state") or {}
@@ -76,10 +74,26 @@ def _ended(terminated: JsonObject) -> str:
     return f"ExitCode:{terminated.get('exitCode', 0)}"
 
 
+def _is_past(status: JsonObject, sidecars: set[str]) -> bool:
+    """The init container has ended well, or is a sidecar that has started."""
+    terminated = (status.get("state") or {}).get("terminated")
+    if terminated is not None and not terminated.get("exitCode"):
+        return True
+    return status["name"] in sidecars and bool(status.get("started"))
+
+
 def _pod_restarts(raw: JsonObject, now: datetime) -> str:
-    status = raw.get("status") or {}
+    """Of init containers while the pod stands at one of them; then of sidecars and the others."""
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    inits, counted = status.get("initContainerStatuses") or (), list(status.get("containerStatuses") or ())
+    sidecars = {item["name"] for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always"}
+    stands_at = next((number for number, item in enumerate(inits) if not _is_past(item, sidecars)), None)
+    if stands_at is None or cells.condition(raw, "Initialized") == "True":
+        counted += [item for item in inits if item["name"] in sidecars]
+    else:
+        counted = list(inits[: stands_at + 1])
     restarts, last = 0, ""
-    for item in status.get("containerStatuses") or ():
+    for item in counted:
         restarts += item.get("restartCount", 0)
         last = max(last, ((item.get("lastState") or {}).get("terminated") or {}).get("finishedAt") or "")
     return f"{restarts} ({age(last, now)} ago)" if restarts and last else str(restarts)
@@ -276,6 +290,6 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("Value", at("value", 0), "integer"),
         Column("Global-Default", at("globalDefault", False), "boolean"),
         AGE,
-        Column("PreemptionPolicy", at("preemptionPolicy", ""), priority=1),
+        Column("PreemptionPolicy", at("preemptionPolicy", "")),
     ),
 }
