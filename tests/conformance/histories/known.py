@@ -20,7 +20,7 @@ KNOWN: Final = {
         (f"statefulset-100-{number}" for number in (38, 42, 43, 84, 215, 284, 307, 326, 366, 480)), _FOREGROUND
     ),
     **dict.fromkeys(("statefulset-30-2", "statefulset-32-20"), _FOREGROUND),
-    # Recorded on a busy machine: pods not counted yet, a budget looked at between the end of its pods and the next ones.
+    # Recorded on a busy machine: pods not counted yet, a budget looked at between the end of its pods and the next.
     **dict.fromkeys(("job-32-6", "job-32-20", "job-32-22"), _OPEN),
     **dict.fromkeys(("poddisruptionbudget-30-1", "poddisruptionbudget-30-6"), _OPEN),
     **dict.fromkeys(("statefulset-100-362", "statefulset-100-446"), _BATCH),
