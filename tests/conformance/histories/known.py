@@ -12,6 +12,7 @@ _FREED = (
     "which of two claims looks first at a volume that somebody freed by hand: upstream looks in no particular order"
 )
 _GOING = "a volume that is to go: whether its reclaim fails before its protection ends is a race, and differs by run"
+_EMPTY = "an empty list where there was none is no change of a node upstream, and one here"
 _OPEN = "open: not understood"
 
 KNOWN: Final = {
@@ -26,6 +27,8 @@ KNOWN: Final = {
     **dict.fromkeys(("statefulset-100-362", "statefulset-100-446"), _BATCH),
     **dict.fromkeys(("statefulset-100-106", "statefulset-100-439"), _OPEN),
     **dict.fromkeys(("daemonset-100-259", "daemonset-100-459"), _ANY_NODE),
+    "attachment-2-13": _EMPTY,
+    "attachment-2-29": _OPEN,
     "volume-4-4": _FREED,
     "volume-4-89": _GOING,
     **dict.fromkeys(

@@ -184,7 +184,7 @@ class _Round:
         memory = _Memory(
             tuple(self.operations.items()),
             tuple(self.unwanted_since.items()),
-            frozenset(self.mounted & here),
+            frozenset((self.mounted - self.supposed.keys()) & here),
             frozenset(self.told),
             tuple((name, *what) for name, what in self.supposed.items() if name in here),
         )
@@ -238,6 +238,8 @@ class _Round:
     def _confirm(self, operation: _Operation) -> None:
         self.confirmed.add(operation.node)
         self.supposed.pop(operation.node, None)
+        if operation.node not in self.nodes:  # it will never say that it is done with it
+            self.mounted.add(operation.node)
         self._report(operation.node, attached=True)
         what = f"AttachVolume.Attach succeeded{self._about} "
         self._tell(_pods(operation), "Normal", "SuccessfulAttachVolume", what, "")
