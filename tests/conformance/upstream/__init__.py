@@ -2,7 +2,8 @@
 
 They are compiled once, from the Go module in this directory, into the user's cache, and run as plain processes on free
 ports of 127.0.0.1. Needs Go 1.26 and, the first time, the Go module proxy and some minutes. `go.mod` is that
-of the newest version; `v1.N.mod` makes the same module one of an older version.
+of the newest version; `v1.N.mod` makes the same module one of an older version. A package with a go.mod of its own is
+a program of another project, with the versions that one was released with.
 
     with Upstream.start() as upstream:
         client = Client(upstream.kubeconfig)
@@ -60,7 +61,8 @@ def version(minor: int = NEWEST) -> str:
 
 def build(package: str = "kube", minor: int = NEWEST) -> Path:
     """The program made from a package of the Go module, compiled if the cache lacks it. Raises `UpstreamError`."""
-    release, modules = version(minor), requirements(minor)
+    own = SOURCE / package / "go.mod"
+    release, modules = version(minor), own if own.exists() else requirements(minor)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seatrial" / f"upstream-{release}"
     sources = sorted([modules, modules.with_suffix(".sum"), *(SOURCE / package).rglob("*.go")])
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
@@ -74,12 +76,12 @@ def build(package: str = "kube", minor: int = NEWEST) -> Path:
     flags = " ".join(["-s -w", *(f"-X {_VERSION_PACKAGE}.{key}={value}" for key, value in facts.items())])
     temporary = program.with_name(f".{program.name}.{os.getpid()}")
     command = ["go", "build", f"-modfile={modules.name}", "-trimpath", "-ldflags", flags, "-o", str(temporary)]
-    command.append(f"./{package}")
+    command.append("." if own.exists() else f"./{package}")
     done = subprocess.run(
-        command, cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True, check=False
+        command, cwd=modules.parent, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise UpstreamError(f"in {SOURCE}: {' '.join(command)}\n{done.stderr[-2000:]}")
+        raise UpstreamError(f"in {modules.parent}: {' '.join(command)}\n{done.stderr[-2000:]}")
     for older in cache.glob(f"{package}-*"):
         older.unlink(missing_ok=True)
     temporary.replace(program)
