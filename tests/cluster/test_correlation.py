@@ -25,6 +25,22 @@ def test_the_tenth_like_event_and_those_after_it_are_counted_on_one() -> None:
     assert send(correlator, "pod 10") == ("SuccessfulCreate", "(combined from similar events): pod 10")
 
 
+def test_what_is_not_written_is_counted_all_the_same() -> None:
+    correlator = Correlator()
+    told = [correlator.correlate(SOURCE, "web", "Warning", "Failed", "no", START) for _ in range(27)]
+    assert [found[2] for found in told if found is not None] == list(range(1, 26))
+    later = correlator.correlate(SOURCE, "web", "Warning", "Failed", "no", START + timedelta(minutes=6))
+    assert later is not None
+    assert later[2] == 28
+
+
+def test_each_type_of_event_has_a_ration_of_its_own() -> None:
+    correlator = Correlator()
+    assert all(send(correlator, "same") for _ in range(25))
+    assert send(correlator, "same") is None
+    assert correlator.correlate(SOURCE, "web", "Warning", "Failed", "no", START) is not None
+
+
 def test_ten_quiet_minutes_begin_anew() -> None:
     correlator = Correlator()
     for number in range(9):

@@ -248,14 +248,13 @@ class RemoteComponent:
         )
         if written is None:
             return
-        key, message = written
+        key, message, count = written
         namespace, stamp = about.namespace or "default", now.strftime("%Y-%m-%dT%H:%M:%SZ")
         client = self._objects.client
         path = client.collection("v1", "Event", namespace)
         if key in self._events:
             at = f"{path}/{self._events[key]}"
-            counted = client.request("GET", at)
-            more = {"count": counted.get("count", 1) + 1, "lastTimestamp": stamp, "message": message}
+            more = {"count": count, "lastTimestamp": stamp, "message": message}
             client.request("PATCH", at, more, content_type="application/merge-patch+json")
             return
         name = f"{about.name}.{time.time_ns():x}"
@@ -275,7 +274,7 @@ class RemoteComponent:
                 "type": event.type,
                 "reason": event.reason,
                 "message": message,
-                "count": 1,
+                "count": count,
                 "firstTimestamp": stamp,
                 "lastTimestamp": stamp,
                 "source": {"component": self._name, "host": self._host},

@@ -27,7 +27,7 @@ def test_recorded_histories_come_out_the_same(kind: str) -> None:
     for recording in recorded[:: max(1, len(recorded) // TRIED)]:
         if recording.script.seed in KNOWN:
             continue
-        ours = play_ours(recording.script, KINDS[kind].WATCHED, getattr(KINDS[kind], "STEP_S", STEP_S))
+        ours = play_ours(recording, KINDS[kind].WATCHED, getattr(KINDS[kind], "STEP_S", STEP_S))
         difference = differences.first(recording.script, recording.snapshots, ours)
         assert difference is None, difference.story()
 
@@ -38,7 +38,7 @@ def test_histories_recorded_of_older_versions_come_out_the_same(minor: int) -> N
     for kind, module in KINDS.items():
         for recording in recordings.load(kind, minor)[:TRIED]:
             if recording.script.seed not in KNOWN:
-                ours = play_ours(recording.script, module.WATCHED, getattr(module, "STEP_S", STEP_S), minor)
+                ours = play_ours(recording, module.WATCHED, getattr(module, "STEP_S", STEP_S), minor)
                 difference = differences.first(recording.script, recording.snapshots, ours)
                 assert difference is None, difference.story()
                 played += 1
@@ -48,7 +48,7 @@ def test_histories_recorded_of_older_versions_come_out_the_same(minor: int) -> N
 def test_a_difference_is_found_and_told() -> None:
     """The comparison can fail: a count that is off by one is a story with its place."""
     recording = recordings.load("replicaset")[0]
-    ours = play_ours(recording.script, KINDS["replicaset"].WATCHED)
+    ours = play_ours(recording, KINDS["replicaset"].WATCHED)
     first = dict(ours[-1])
     name = next(iter(first["objects"]))
     changed = {**first, "objects": {**first["objects"], name: {**first["objects"][name], "status": {"replicas": 99}}}}

@@ -55,6 +55,7 @@ class Harness:
         self.wake_at: datetime | None = None
         self.memories: dict[tuple[str, Key], Hashable | None] = {}
         self.wakes: dict[tuple[str, Key], datetime | None] = {}
+        self._repeated: dict[tuple[str, Key], tuple[Write, ...]] = {}
         self.minor = NEWEST_MINOR
         self.refuse: Callable[[Write], str] = lambda write: ""
         """What the API says to a write that it does not take; "" where it does."""
@@ -164,6 +165,10 @@ class Harness:
         self.memories[who], self.wakes[who] = decision.memory, decision.wake_at
         if controller.name == "deployment-controller":
             self.wake_at = decision.wake_at
+        only_tells = all(isinstance(write, RecordEvent) for write in decision.writes)
+        if only_tells and self._repeated.get(who) == decision.writes:
+            return False  # a cluster would be woken by nothing and not ask again
+        self._repeated[who] = decision.writes
         created = ""
         for write in decision.writes:
             error = self.refuse(write)

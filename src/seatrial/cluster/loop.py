@@ -18,7 +18,7 @@ from typing import Final
 
 from seatrial.cluster.objects import Component, Objects, named
 from seatrial.control import relations
-from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation
+from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
 from seatrial.control.writes import ConflictError, Refusal, RefusedError, TerminatingError
 from seatrial.kube.objects import Key, Object, PersistentVolume, PersistentVolumeClaim, Pod
 from seatrial.node.api import Change
@@ -88,6 +88,8 @@ class ControlLoop:
         """Controllers of which every subject is to be looked at."""
         self._timers: dict[_Item, Timer] = {}
         self._failures: dict[_Item, int] = {}
+        self._retries: dict[_Item, datetime] = {}
+        """When what failed is tried again; as in upstream's queues what happens before then does not put it off."""
         self._memories: dict[_Item, Hashable] = {}
         self._allowances: dict[_Item, _Allowance] = {}
         self._held_back: set[_Item] = set()
@@ -140,6 +142,7 @@ class ControlLoop:
             if change.after is None:
                 self._forget_timer((position, changed.key))
                 self._failures.pop((position, changed.key), None)
+                self._retries.pop((position, changed.key), None)
                 self._memories.pop((position, changed.key), None)
                 self._allowances.pop((position, changed.key), None)
                 self._held_back.discard((position, changed.key))
@@ -152,11 +155,21 @@ class ControlLoop:
             if change.before is None and not trigger.read.appears:
                 continue
             if shows.within(trigger.read.view):
+                if trigger.read.notices is not None:
+                    self._wake_noticing(trigger, trigger.read.notices, change)
+                    continue
                 for side in sides:
                     self._wake_related(trigger, side, None)
             elif len(sides) == 2:
                 self._wake_related(trigger, sides[0], sides[1])
                 self._wake_related(trigger, sides[1], sides[0])
+
+    def _wake_noticing(self, trigger: _Trigger, notices: Callable[[Seen, Object | None], bool], change: Change) -> None:
+        for kind, positions in trigger.controllers.items():
+            for subject in self._objects.all(kind):
+                for position in positions:
+                    if notices(self._seen(position, subject), change.after):
+                        self._add(position, subject.key)
 
     def _wake_related(self, trigger: _Trigger, side: Object, other: Object | None) -> None:
         """Wake those that `side` is related to; with `other`, only those that this one is not related to."""
@@ -235,6 +248,8 @@ class ControlLoop:
             self._timers[item] = self._clock.call_at(now + timedelta(seconds=wait_s), lambda: self._add(position, key))
             return
         self._held_back.discard(item)
+        if (retry_at := self._retries.get(item)) is not None and retry_at <= now:
+            del self._retries[item]
         outcome = self._attempt(position, key, None)
         if allowance is None:
             allowance = self._allowances[item] = _Allowance(ALLOWANCE, now)
@@ -245,9 +260,11 @@ class ControlLoop:
                 wakes = [self._attempt(position, key, outcome.refusal).wake_at]
             failures = self._failures.get(item, 0)
             self._failures[item] = failures + 1
-            wakes.append(self._clock.now() + min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures, 20)))
+            retry_at = self._clock.now() + min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures, 20))
+            self._retries[item] = min(retry_at, self._retries.get(item, retry_at))
         else:
             self._failures.pop(item, None)
+        wakes.append(self._retries.get(item))
         wake_at = min((at for at in wakes if at is not None), default=None)
         if wake_at is not None:
             self._timers[item] = self._clock.call_at(max(wake_at, self._clock.now()), lambda: self._add(position, key))
@@ -258,16 +275,7 @@ class ControlLoop:
         subject = self._objects.get(controller.subject, key.namespace, key.name)
         if subject is None or (controller.concerned is not None and not controller.concerned(subject)):
             return _Outcome()
-        now = self._clock.now()
-        seen = relations.gather(
-            controller,
-            subject,
-            self._objects.index,
-            now,
-            minor=self._minor,
-            refused=refused,
-            memory=self._memories.pop((position, key), None),
-        )
+        seen = self._seen(position, subject, refused, self._memories.pop((position, key), None))
         decision = controller.reconcile(seen)
         if decision.memory is not None:
             self._memories[position, key] = decision.memory
@@ -284,6 +292,19 @@ class ControlLoop:
                     logger.warning("%s: %s: %s", controller.name, named(write), error)
                 return _Outcome(decision.wake_at, True, Refusal(write, str(error)), len(decision.writes))
         return _Outcome(decision.wake_at, writes=len(decision.writes))
+
+    def _seen(
+        self, position: int, subject: Object, refused: Refusal | None = None, memory: Hashable | None = None
+    ) -> Seen:
+        return relations.gather(
+            self._controllers[position],
+            subject,
+            self._objects.index,
+            self._clock.now(),
+            minor=self._minor,
+            refused=refused,
+            memory=memory,
+        )
 
     def _forget_timer(self, item: _Item) -> None:
         timer = self._timers.pop(item, None)
@@ -313,7 +334,8 @@ def _triggers(controllers: Sequence[Controller]) -> dict[type[Object], list[_Tri
     for position, controller in enumerate(controllers):
         for read in controller.reads:
             if read.wakes:
-                alike = (read.relation, read.label, read.view, read.appears)
+                assert read.notices is None or read.relation is Relation.ALL, "only asked where all are related"
+                alike = (read.relation, read.label, read.view, read.appears, read.notices)
                 trigger = found.setdefault(read.kind, {}).setdefault(alike, _Trigger(read))
                 positions = trigger.controllers.setdefault(controller.subject, [])
                 if position not in positions:

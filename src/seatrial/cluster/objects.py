@@ -260,13 +260,12 @@ class Component:
         )
         if written is None:
             return
-        key, message = written
+        key, message, count = written
         now = wire_time(self._api.now())
         name = self._objects.events.get(key)
         if name is not None:
             try:
-                counted = self._api.get(resource, namespace, name)
-                more = {"count": counted.get("count", 1) + 1, "lastTimestamp": now, "message": message}
+                more = {"count": count, "lastTimestamp": now, "message": message}
                 self._api.patch(resource, namespace, name, more, options=Options(trusted=True))
             except StatusError as error:
                 if error.code != 404:
@@ -288,7 +287,7 @@ class Component:
             "type": event.type,
             "reason": event.reason,
             "message": message,
-            "count": 1,
+            "count": count,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "source": {"component": self._name, **({"host": self._host} if self._host else {})},

@@ -48,6 +48,7 @@ CONTROLLERS: Final[tuple[Controller, ...]] = (
     clusterrole.CONTROLLER,
     *certificates.CONTROLLERS,
     disruption.CONTROLLER,
+    disruption.OVERLAPS,
     disruption.CLEANING,
     *job.CONTROLLERS,
     cronjob.CONTROLLER,

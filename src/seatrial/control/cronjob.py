@@ -1,7 +1,8 @@
 """The CronJob controller: a Job for each scheduled time, named after its minute so that none is made twice.
 
 A time that was missed is made up for if it is the latest and `startingDeadlineSeconds` allows. A decision that creates
-a Job leaves `status.active` to the next one, which knows the Job's uid; what it created it remembers until then.
+a Job leaves `status.active` to the next one, which knows the Job's uid and does nothing else. As upstream, a change
+of schedule or time zone starts nothing: it adds a time to look again, and the earliest of these is kept until it comes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Final, cast
 
 from msgspec.structs import replace
 
@@ -18,7 +19,7 @@ from seatrial.control.controller import Controller, Decision, Read, Relation, Se
 from seatrial.control.cronschedule import Schedule, ScheduleError
 from seatrial.control.job.conditions import outcome
 from seatrial.control.ownership import controller_reference
-from seatrial.control.writes import Create, Delete, RecordEvent, UpdateStatus, Write
+from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, UpdateStatus, Write
 from seatrial.kube.objects import CronJob, Job, Object, ObjectMeta
 from seatrial.kube.objects.batch import CronJobStatus, JobStatus
 from seatrial.kube.objects.services import ObjectReference
@@ -33,18 +34,41 @@ _LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _MANY: Final = 100
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """`wake_at` is the earliest time to look again that was asked for; `created` is a new Job's name and its time."""
+
+    schedule: str
+    time_zone: str | None
+    wake_at: datetime | None = None
+    created: tuple[str, datetime] | None = None
+
+
 def reconcile(seen: Seen) -> Decision:
     cron_job = seen.subject
     assert isinstance(cron_job, CronJob)
+    memory = cast("_Memory | None", seen.memory)
     work = _Work(cron_job, seen)
-    work.clean_up()
-    work.look_at_jobs()
-    if cron_job.metadata.deletion_timestamp is None:
-        work.start()
+    spec = cron_job.spec
+    is_new = memory is not None and (memory.schedule, memory.time_zone) != (spec.schedule, spec.time_zone)
+    if seen.refused is not None:
+        work.explain(seen.refused)
+        memory = None  # the next try comes before any other time, and takes its place
+    elif is_new and work.take_up_schedule():
+        pass
+    elif memory is None or memory.created is None or not work.note_created(*memory.created):
+        work.clean_up()
+        work.look_at_jobs()
+        if cron_job.metadata.deletion_timestamp is None:
+            work.start()
     if work.status != cron_job.status:
         after = replace(cron_job, status=work.status)
         work.writes.append(UpdateStatus(cron_job, after))
-    return Decision((*work.writes, *work.creations), work.wake_at, work.created)
+    pending = memory.wake_at if memory is not None and memory.wake_at is not None else None
+    times = (time for time in (pending, work.wake_at) if time is not None and time > seen.now)
+    wake_at = min(times, default=None)
+    kept = _Memory(spec.schedule, spec.time_zone, wake_at, work.created)
+    return Decision((*work.writes, *work.creations), wake_at, kept)
 
 
 @dataclass(slots=True)
@@ -58,7 +82,7 @@ class _Work:
     """Those that the CronJob controls."""
     writes: list[Write] = field(default_factory=list)
     creations: list[Write] = field(default_factory=list)
-    created: str | None = None
+    created: tuple[str, datetime] | None = None
     wake_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +94,14 @@ class _Work:
 
     def tell(self, type_: str, reason: str, message: str) -> None:
         self.writes.append(RecordEvent(self.cron_job, type_, reason, message))
+
+    def explain(self, refused: Refusal) -> None:
+        """Say what the API did not do."""
+        match refused.write:
+            case Create() if "because it is being terminated" not in refused.message:
+                self.tell("Warning", "FailedCreate", f"Error creating job: {refused.message}")
+            case Delete():
+                self.tell("Warning", "FailedDelete", f"Deleted job: {refused.message}")
 
     # The jobs there are
 
@@ -99,7 +131,7 @@ class _Work:
             name, end = job.metadata.name, outcome(job)
             is_active = any(ref.uid == job.metadata.uid for ref in self.status.active)
             if end is None:
-                if not is_active and name != self.seen.memory:
+                if not is_active:
                     message = f"Saw a job that the controller did not create or forgot: {name}"
                     self.tell("Warning", "UnexpectedJob", message)
                 continue
@@ -120,7 +152,29 @@ class _Work:
         if at is not None and (last is None or at > last):
             self.status = replace(self.status, last_successful_time=at)
 
+    def note_created(self, name: str, due: datetime) -> bool:
+        """Whether the Job that the decision before this one created is there; then the status says so."""
+        there = next((job for job in self.jobs if job.metadata.name == name), None)
+        if there is None:
+            return False
+        self._count(there, due)
+        schedule = self._schedule(tells=False)
+        if schedule is not None:
+            self._wait(schedule)
+        return True
+
     # The next one
+
+    def take_up_schedule(self) -> bool:
+        """What follows from a new schedule at once: when to look. False if that is now, because it never comes."""
+        spec = self.cron_job.spec
+        try:
+            self._wait(self._parsed())
+        except ScheduleError:
+            message = f"unparseable schedule for cronjob: {spec.schedule}"
+            self.tell("Warning", "UnParseableCronJobSchedule", message)
+            return True
+        return self.wake_at is not None
 
     def start(self) -> None:
         """Create the Job that is due, if it is due, not too late, and the concurrency policy lets it."""
@@ -154,32 +208,46 @@ class _Work:
             self._replace_active()
             if self._is_taken(name):
                 return
-            self._create(name, due)
+            self._create(name, due, schedule)
+            return
         self._wait(schedule)
 
-    def _schedule(self) -> Schedule | None:
+    def _schedule(self, *, tells: bool = True) -> Schedule | None:
         """How the times are given; None, and an event that says why, when none will come."""
         spec = self.cron_job.spec
-        if spec.time_zone is not None:
+        told: tuple[str, str] | None = None
+        schedule: Schedule | None = None
+        try:
+            if spec.time_zone is not None:
+                cronschedule.time_zone(spec.time_zone)
+        except ScheduleError as error:
+            told = "UnknownTimeZone", f'invalid timeZone: "{spec.time_zone}": {error}'
+        else:
+            if spec.suspend:
+                return None
+            if "TZ" in spec.schedule and tells:
+                see = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+                message = f'CRON_TZ or TZ used in schedule "{spec.schedule}" is not officially supported, {see}'
+                self.tell("Warning", "UnsupportedSchedule", message)
+            try:
+                schedule = self._parsed()
+            except ScheduleError as error:
+                told = "UnparseableSchedule", f'unparseable schedule: "{spec.schedule}" : {error}'
+        if told is not None and tells:
+            self.tell("Warning", *told)
+        return schedule
+
+    def _parsed(self) -> Schedule:
+        """Raises `ScheduleError`. A time zone that is not known, or beside one in the text, is left out."""
+        spec, text = self.cron_job.spec, self.cron_job.spec.schedule
+        if "TZ" not in text and spec.time_zone is not None:
             try:
                 cronschedule.time_zone(spec.time_zone)
-            except ScheduleError as error:
-                self.tell("Warning", "UnknownTimeZone", f'invalid timeZone: "{spec.time_zone}": {error}')
-                return None
-        if spec.suspend:
-            return None
-        text = spec.schedule
-        if "TZ" in text:
-            see = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
-            message = f'CRON_TZ or TZ used in schedule "{text}" is not officially supported, {see}'
-            self.tell("Warning", "UnsupportedSchedule", message)
-        elif spec.time_zone is not None:
-            text = f"TZ={spec.time_zone} {text}"
-        try:
-            return cronschedule.parse(text)
-        except ScheduleError as error:
-            self.tell("Warning", "UnparseableSchedule", f'unparseable schedule: "{spec.schedule}" : {error}')
-            return None
+            except ScheduleError:
+                pass
+            else:
+                text = f"TZ={spec.time_zone} {text}"
+        return cronschedule.parse(text)
 
     def _wait(self, schedule: Schedule) -> None:
         """Look again at the next scheduled time, as if whatever is due now had been started."""
@@ -203,23 +271,24 @@ class _Work:
         """A stranger has the name: as in upstream nothing more happens until something changes."""
         return any(job.metadata.name == name and job not in self.jobs for job in self.seen.all(Job))
 
-    def _create(self, name: str, due: datetime) -> None:
+    def _create(self, name: str, due: datetime, schedule: Schedule) -> None:
         there = next((job for job in self.jobs if job.metadata.name == name), None)
-        refused = self.seen.refused
         if there is not None:
-            meta = there.metadata
-            reference = ObjectReference(
-                api_version=Job.api_version, kind=Job.kind, name=name, namespace=meta.namespace, uid=meta.uid
-            )
-            self.status = replace(self.status, active=(*self.status.active, reference), last_schedule_time=due)
-        elif refused is not None and isinstance(refused.write, Create):
-            if "because it is being terminated" not in refused.message:
-                self.tell("Warning", "FailedCreate", f"Error creating job: {refused.message}")
-        else:
+            self._count(there, due)
+            self._wait(schedule)
+        else:  # a refusal is tried again after a back-off, not at the next scheduled time
             job = self._job(name, due)
             created = RecordEvent(self.cron_job, "Normal", "SuccessfulCreate", f"Created job {name}")
             self.creations = [Create(job), created]
-            self.created = name
+            self.created = name, due
+
+    def _count(self, job: Job, due: datetime) -> None:
+        """The Job is active, and for its time there need not be another."""
+        meta = job.metadata
+        reference = ObjectReference(
+            api_version=Job.api_version, kind=Job.kind, name=meta.name, namespace=meta.namespace, uid=meta.uid
+        )
+        self.status = replace(self.status, active=(*self.status.active, reference), last_schedule_time=due)
 
     def _job(self, name: str, due: datetime) -> Job:
         template = self.cron_job.spec.job_template

@@ -99,7 +99,8 @@ def reconcile(seen: Seen) -> Decision:
         return Decision((*work.writes, *told), work.wake_at(), memory=work.memory())
     if not work.manage() and subject.spec.update_strategy.type == "RollingUpdate":
         work.roll()
-    writes = (*history.writes, *claims, *work.writes, *history.truncate(pods), *work.tell())
+    truncated = [] if work.is_stuck else history.truncate(pods)
+    writes = (*history.writes, *claims, *work.writes, *truncated, *work.tell())
     return Decision(writes, work.wake_at(), memory=work.memory())
 
 
@@ -188,6 +189,8 @@ class _Work:
     on_node: dict[str, list[Pod]] = field(init=False)
     writes: list[Write] = field(default_factory=list)
     retries: list[datetime] = field(default_factory=list)
+    is_stuck: bool = False
+    """The rolling update cannot go on, and old revisions are left as they are."""
 
     def __post_init__(self) -> None:
         self.template = _completed(self.set, self.hash)
@@ -195,16 +198,7 @@ class _Work:
         self.should_run = {}
         self.may_stay = {}
         for node in self.nodes:
-            suits = self.template.spec.node_name in ("", node.metadata.name) and not machines.affinity_conflicts(
-                model, node
-            )
-            repelled = {
-                taint.effect
-                for taint in node.spec.taints
-                if taint.effect in machines.HARD_EFFECTS and not machines.tolerates(model.spec.tolerations, taint)
-            }
-            self.should_run[node.metadata.name] = suits and not repelled
-            self.may_stay[node.metadata.name] = suits and "NoExecute" not in repelled
+            self.should_run[node.metadata.name], self.may_stay[node.metadata.name] = _suits(model, node)
         self.on_node = {}
         for pod in self.pods:
             ended = pod.status.phase in {"Succeeded", "Failed"} and pod.metadata.deletion_timestamp is not None
@@ -315,14 +309,20 @@ class _Work:
         self._write([], [*down, *candidates[: max(0, allowed - unavailable)]])
 
     def _surge(self, names: list[str], allowed: int, desired: int) -> None:
-        """Add updated pods beside outdated ones, and delete the latter when the former are available."""
+        """Add updated pods beside outdated ones, and delete the latter when the former are available.
+
+        While an outdated pod is on a node that is no more, upstream does nothing: it asks for the node and fails.
+        """
+        revisions_on = {name: self._by_revision(name) for name in names}
+        if any(len(old) == 1 and not new and name not in self.should_run for name, (new, old) in revisions_on.items()):
+            self.is_stuck = True
+            return
         surging = available = 0
         gone: list[Pod] = []
         misplaced: list[Pod] = []
         at_once: list[str] = []
         candidates: list[str] = []
-        for name in names:
-            new, old = self._by_revision(name)
+        for name, (new, old) in revisions_on.items():
             if len(new) > 1 or len(old) > 1:
                 surging += 1
                 continue
@@ -423,6 +423,39 @@ def target_of(pod: Pod) -> str | None:
     return None
 
 
+def _suits(model: Pod, node: Node) -> tuple[bool, bool]:
+    """Whether such a pod should run on the node, and whether one that is there may stay."""
+    suits = model.spec.node_name in ("", node.metadata.name) and not machines.affinity_conflicts(model, node)
+    repelled = {
+        taint.effect
+        for taint in node.spec.taints
+        if taint.effect in machines.HARD_EFFECTS and not machines.tolerates(model.spec.tolerations, taint)
+    }
+    return suits and not repelled, suits and "NoExecute" not in repelled
+
+
+def _notices(seen: Seen, node: Object | None) -> bool:
+    """Upstream looks when a pod is missing on a changed node, must go from it, or when any was where it should not be.
+
+    It does not look when a node goes, or gets a taint that repels new pods only: its counts are then those of before.
+    """
+    subject = seen.subject
+    assert isinstance(subject, DaemonSet)
+    if node is None:
+        return False
+    assert isinstance(node, Node)
+    should_run, may_stay = _suits(Pod(spec=_completed(subject, "").spec), node)
+    has_pod = any(
+        pod.spec.node_name == node.metadata.name
+        and (owner := pod.metadata.controller) is not None
+        and (owner.kind, owner.name) == (DaemonSet.kind, subject.metadata.name)
+        for pod in seen.all(Pod)
+    )
+    if has_pod:
+        return not may_stay or subject.status.number_misscheduled > 0
+    return should_run
+
+
 def _completed(subject: DaemonSet, digest: str) -> PodTemplateSpec:
     """The set's template with the tolerations and labels that every pod of it gets."""
     template = subject.spec.template
@@ -497,7 +530,7 @@ CONTROLLER = Controller(
     actor="DaemonSet controller",
     subject=DaemonSet,
     reads=(
-        Read(Node, Relation.ALL, view=_view_of_node),
+        Read(Node, Relation.ALL, view=_view_of_node, notices=_notices),
         Read(Pod, Relation.OWNED, view=_view_of_pod),
         Read(Pod, Relation.SELECTED, view=_view_of_pod),
         Read(ControllerRevision, Relation.OWNED),

@@ -1,7 +1,9 @@
 """Disruption budgets: how many pods may go voluntarily, whether this one may, and what happens to stale intentions.
 
-`CONTROLLER` keeps each PodDisruptionBudget's status; `evict` is what the eviction subresource decides, on the pod and
-the budgets as they are; `CLEANING` takes back a DisruptionTarget condition whose pod was not deleted after all.
+`CONTROLLER` keeps each PodDisruptionBudget's status, and looks when the budget or its pods change, not when their
+owners are scaled; `OVERLAPS` warns of a pod that several budgets select; `evict` is what the eviction subresource
+decides, on the pod and the budgets as they are; `CLEANING` takes back a DisruptionTarget condition whose pod was not
+deleted after all.
 A budget that is not up to date allows nothing: that is the safe side.
 """
 
@@ -36,7 +38,7 @@ from seatrial.kube.objects import (
     StatefulSet,
 )
 from seatrial.kube.objects.pods import PodCondition
-from seatrial.kube.objects.policy import PodDisruptionBudgetStatus
+from seatrial.kube.objects.policy import PodDisruptionBudgetSpec, PodDisruptionBudgetStatus
 from seatrial.kube.objects.services import Condition
 from seatrial.kube.objects.workloads import DeploymentSpec, ReplicaSetSpec, ReplicationControllerSpec, StatefulSetSpec
 
@@ -156,9 +158,8 @@ def _written(
     told: list[Write],
     wake_at: datetime | None = None,
 ) -> Decision:
-    """What is told is told with a change, so that a budget that stays as it is stays silent."""
     if status == budget.status:
-        return Decision(wake_at=wake_at)
+        return Decision(tuple(told), wake_at)
     return Decision((*told, UpdateStatus(budget, replace(budget, status=status))), wake_at)
 
 
@@ -254,7 +255,8 @@ def _in_go(selector: LabelSelector | None) -> str:
         return "nil"
     labels = "".join(f"{key}: {value}," for key, value in sorted(selector.match_labels.items()))
     expressions = "".join(
-        f"{{{each.key} {each.operator} [{' '.join(each.values)}]}}," for each in selector.match_expressions
+        f"LabelSelectorRequirement{{Key:{each.key},Operator:{each.operator},Values:[{' '.join(each.values)}],}},"
+        for each in selector.match_expressions
     )
     return (
         f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
@@ -314,6 +316,31 @@ def _forget(seen: Seen) -> Decision:
     return Decision((UpdateStatus(pod, replace(pod, status=replace(pod.status, conditions=conditions))),))
 
 
+def _warn(seen: Seen) -> Decision:
+    pod = seen.subject
+    mine = [
+        budget.metadata.name
+        for budget in seen.all(PodDisruptionBudget)
+        if selectors.matches(budget.spec.selector, pod.metadata.labels)
+    ]
+    if len(mine) < 2:
+        return Decision()
+    about = f'Pod "{pod.metadata.namespace}"/"{pod.metadata.name}" matches multiple PodDisruptionBudgets.'
+    why = f'{about}  Chose "{mine[0]}" arbitrarily.'
+    return Decision((RecordEvent(pod, "Warning", "MultiplePodDisruptionBudgets", why),))
+
+
+def _budget_view(budget: Object) -> Object:
+    assert isinstance(budget, PodDisruptionBudget)
+    meta = ObjectMeta(name=budget.metadata.name, namespace=budget.metadata.namespace, uid=budget.metadata.uid)
+    return PodDisruptionBudget(metadata=meta, spec=PodDisruptionBudgetSpec(selector=budget.spec.selector))
+
+
+def _labelled_view(pod: Object) -> Object:
+    shown = _pod_view(pod)
+    return replace(shown, metadata=replace(shown.metadata, labels=pod.metadata.labels))
+
+
 def _pod_view(pod: Object) -> Object:
     assert isinstance(pod, Pod)
     meta = pod.metadata
@@ -357,14 +384,23 @@ CONTROLLER: Final = Controller(
     subject=PodDisruptionBudget,
     reads=(
         Read(Pod, Relation.SELECTED, view=_pod_view),
-        Read(Deployment, Relation.NEIGHBOUR, view=_scale_view),
-        Read(ReplicaSet, Relation.NEIGHBOUR, view=_scale_view),
-        Read(ReplicationController, Relation.NEIGHBOUR, view=_scale_view),
-        Read(StatefulSet, Relation.NEIGHBOUR, view=_scale_view),
-        Read(CustomResource, Relation.NEIGHBOUR, view=_scale_view),
+        Read(Deployment, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
+        Read(ReplicaSet, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
+        Read(ReplicationController, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
+        Read(StatefulSet, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
+        Read(CustomResource, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
         Read(CustomResourceDefinition, Relation.ALL, wakes=False),
     ),
     reconcile=reconcile,
+)
+
+OVERLAPS: Final = Controller(
+    name="controllermanager",
+    actor="Disruption controller",
+    subject=Pod,
+    reads=(Read(PodDisruptionBudget, Relation.NEIGHBOUR, view=_budget_view, wakes=False),),
+    reconcile=_warn,
+    view=_labelled_view,
 )
 
 CLEANING: Final = Controller(

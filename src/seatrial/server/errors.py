@@ -37,8 +37,9 @@ def failure(code: int, reason: str, message: str, details: JsonObject | None = N
         "metadata": {},
         "status": "Failure",
         "message": message,
-        "reason": reason,
     }
+    if reason:
+        status["reason"] = reason
     if details:
         status["details"] = details
     status["code"] = code

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from seatrial.kube.objects import JsonObject
 from seatrial.server.resources import group_version, load
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait
-from tests.conformance.histories.world import World
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Nodes, Patch, Pods, Relabel, Wait
+from tests.conformance.histories.world import World, host
 
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 MERGE: Final = "application/merge-patch+json"
@@ -28,6 +28,9 @@ PREFERRED: Final = (
     "rbac.authorization.k8s.io/v1",
     "storage.k8s.io/v1",
 )
+UNREACHABLE: Final = "node.kubernetes.io/unreachable"
+EVICTED: Final = ("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+COLLECTED: Final = ("DeletionByPodGC", "PodGC: node no longer exists")
 
 
 _UID: Final = re.compile(r"\$UID:([\w./-]+)")
@@ -42,8 +45,6 @@ class Target(Protocol):
         """Status code and decoded answer."""
 
     def now(self) -> datetime: ...
-
-    def sleep(self, seconds: float) -> None: ...
 
 
 @cache
@@ -80,14 +81,6 @@ def _is_going(pod: JsonObject) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
-def _pinned_to(pod: JsonObject) -> str:
-    """The node that the pod of a DaemonSet asks for."""
-    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
-    terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or ()
-    names = [field["values"][0] for term in terms for field in term.get("matchFields") or ()]
-    return str(names[0]) if names else ""
-
-
 def _is_ready(pod: JsonObject) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
@@ -98,6 +91,7 @@ ELIGIBLE: Final[dict[str, Callable[[JsonObject], bool]]] = {
     "ready": lambda pod: is_active(pod) and not _is_ready(pod),
     "unready": lambda pod: _is_ready(pod) and not _is_finished(pod),
     "failed": lambda pod: not _is_finished(pod),
+    "disrupted": lambda pod: not _is_finished(pod),
     "succeeded": lambda pod: not _is_finished(pod),
     "deleted": lambda pod: not _is_going(pod),
     "evicted": lambda pod: not _is_going(pod),
@@ -152,6 +146,8 @@ class Player:
             case Pods():
                 for pod in self._chosen(ELIGIBLE[command.become], command.pick, command.where):
                     self._become(pod, command)
+            case Nodes(become, name):
+                self._lose(become, self._real(name))
             case Relabel(labels, pick, where):
                 for pod in self._chosen(lambda pod: True, pick, where):
                     patch = {"metadata": {"labels": labels}}
@@ -160,8 +156,8 @@ class Player:
                 pass
 
     def _real(self, value: Any) -> Any:
-        """What a script says, with this run's namespace for $NS and its uids for $UID:Kind/name."""
-        text = json.dumps(value).replace("$NS", self.world.name)
+        """What a script says, with this run's namespace for $NS, the time for $NOW, its uids for $UID:Kind/name."""
+        text = json.dumps(value).replace("$NS", self.world.name).replace("$NOW", self._now())
         return json.loads(_UID.sub(lambda found: self.world.uid(found.group(1)), text))
 
     def _send(self, method: str, where: str, body: object = None, content_type: str = "application/json") -> Any:
@@ -198,7 +194,7 @@ class Player:
                 )
             case _:
                 if not pod["spec"].get("nodeName") and not _is_going(pod):
-                    node = {"apiVersion": "v1", "kind": "Node", "name": _pinned_to(pod) or self._real(command.node)}
+                    node = {"apiVersion": "v1", "kind": "Node", "name": host(pod) or self._real(command.node)}
                     self._send(
                         "POST",
                         where + "/binding",
@@ -207,10 +203,62 @@ class Player:
                 patch = {"status": self._status(pod, command)}
                 self._send("PATCH", where + "/status", patch, STRATEGIC)
 
+    def _lose(self, become: str, target: str) -> None:
+        found = self.world.resolve(target) if "/" in target else ("Node", target)
+        if found is None:
+            return
+        kind, name = found
+        if become in ("lost", "back"):
+            self._mark_node(path(kind, "", name), lost=become == "lost")
+            return
+        for pod in self._chosen(lambda pod: pod["spec"].get("nodeName") == name, None, ""):
+            self._pod_of_lost_node(pod, become)
+
+    def _mark_node(self, where: str, *, lost: bool) -> None:
+        """As node lifecycle does when a node's heartbeats end, or come again."""
+        node = self._send("GET", where)
+        if "spec" not in node:
+            return
+        ready = {"type": "Ready", "status": "Unknown" if lost else "True", "lastTransitionTime": self._now()}
+        self._send("PATCH", where + "/status", {"status": {"conditions": [ready]}}, STRATEGIC)
+        taints = [taint for taint in node["spec"].get("taints") or () if taint["key"] != UNREACHABLE]
+        if lost:
+            taints += [{"key": UNREACHABLE, "effect": effect} for effect in ("NoSchedule", "NoExecute")]
+        self._send("PATCH", where, {"spec": {"taints": taints}}, MERGE)
+
+    def _pod_of_lost_node(self, pod: JsonObject, become: str) -> None:
+        where = path("Pod", self.world.name, pod["metadata"]["name"])
+        status: JsonObject = {}
+        match become:
+            case "silent" if _is_ready(pod):
+                status = {"conditions": [self._condition("Ready", "False")]}
+            case "evicting" if not _is_going(pod):
+                status = {"conditions": [self._condition("DisruptionTarget", "True", *EVICTED)]}
+            case "collected" if not _is_finished(pod):
+                disrupted = self._condition("DisruptionTarget", "True", *COLLECTED)
+                status = {"phase": "Failed", "conditions": [disrupted]}
+            case "heard" if _is_going(pod) and not _is_finished(pod):
+                status = {"phase": "Failed", "conditions": [self._condition("Ready", "False")]}
+            case "heard" if is_active(pod) and not _is_ready(pod):
+                self._become(pod, Pods("ready"))
+        if status:
+            self._send("PATCH", where + "/status", {"status": status}, STRATEGIC)
+        if become == "evicting" and not _is_going(pod):
+            self._send("DELETE", where)
+        if become in ("collected", "dropped") or (become == "heard" and _is_going(pod)):
+            self._send("DELETE", f"{where}?gracePeriodSeconds=0")
+
+    def _condition(self, kind: str, status: str, reason: str = "", message: str = "") -> JsonObject:
+        said = {key: text for key, text in (("reason", reason), ("message", message)) if text}
+        return {"type": kind, "status": status, "lastTransitionTime": self._now(), **said}
+
+    def _now(self) -> str:
+        return self.target.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
     def _status(self, pod: JsonObject, command: Pods) -> JsonObject:
         """As a kubelet writes it; of times only those that controllers read."""
-        now = self.target.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        phase = {"failed": "Failed", "succeeded": "Succeeded"}.get(command.become, "Running")
+        now = self._now()
+        phase = {"failed": "Failed", "disrupted": "Failed", "succeeded": "Succeeded"}.get(command.become, "Running")
         ready = "True" if command.become == "ready" else "False"
         before = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
         conditions = []
@@ -218,6 +266,8 @@ class Player:
             old = before.get(kind)
             since = old["lastTransitionTime"] if old and old["status"] == holds else now
             conditions.append({"type": kind, "status": holds, "lastTransitionTime": since})
+        if command.become == "disrupted":
+            conditions.append(self._condition("DisruptionTarget", "True", "TerminationByKubelet"))
         status: JsonObject = {"phase": phase, "conditions": conditions, **self._real(command.detail)}
         if phase == "Running":
             address = (pod.get("status") or {}).get("podIP") or self.world.new_address(pod["metadata"]["name"])

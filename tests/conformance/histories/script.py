@@ -1,7 +1,8 @@
 """A script: what users, nodes and time do to a namespace, as values that read and write as JSON.
 
-Objects are named `Kind/name`. The names that upstream draws at random have a stable one (`world.World`); `Kind/#3`
-means the fourth of the objects of that kind that are there, in an order that two runs share, counted round.
+In objects `$NS` is the history's namespace and `$NOW` the time. Objects are named `Kind/name`. The names that upstream
+draws at random have a stable one (`world.World`); `Kind/#3` means the fourth of the objects of that kind that are
+there, in an order that two runs share, counted round.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Delete(Command, frozen=True):
 class Pods(Command, frozen=True):
     """The kubelet's and the scheduler's part, for the pods of `where` that can still do it (`play.ELIGIBLE`).
 
-    `become`: running, ready, unready, failed, succeeded, deleted (asked to go), gone (done with going), evicted.
+    `become`: running, ready, unready, failed, disrupted (failed, and it is said that a
+    disruption did it), succeeded, deleted (asked to go), gone (done with going), evicted.
     `pick` are positions among them in a stable order, counted round; without it all do. `where` is the beginning of
     their real names. `node` is where pods without a node are put.
     """
@@ -54,6 +56,19 @@ class Pods(Command, frozen=True):
     detail: JsonObject = {}
     """More of the pod's status, e.g. a failed container's exit code."""
     seconds: float = 0
+
+
+class Nodes(Command, frozen=True):
+    """The node controllers' part when a node is lost, for the node `name` and the pods on it (`play.Player`).
+
+    `become`: lost (Ready is Unknown and the taints say so), back (no more), silent (its pods are not ready), evicting
+    (taint eviction deletes its pods), collected (pod garbage collection: its pods failed and are gone), dropped (its
+    pods are gone at once), heard (its kubelet is there again: what was to go is gone, the others are ready). A node is
+    `Node/#0` or only a name.
+    """
+
+    become: str
+    name: str
 
 
 class Relabel(Command, frozen=True):
@@ -68,12 +83,13 @@ class Wait(Command, frozen=True):
     seconds: float
 
 
-AnyCommand = Create | Patch | Delete | Pods | Relabel | Wait
+AnyCommand = Create | Patch | Delete | Pods | Nodes | Relabel | Wait
 Choices = list[tuple[int, Callable[[], AnyCommand]]]
 """Commands to draw from, each with its weight."""
 Snapshot = dict[str, Any]
 """JSON: `answers` (what of the command was refused), `objects` by stable name, `alike` (objects without a name of their
-own, counted), `events` (their messages), `loud` (objects with so many events that upstream swallows some)."""
+own, counted), `hosts` (nodes with their pods, counted), `events` (their messages), `loud` (objects with so many events
+that upstream swallows some)."""
 
 
 class Script(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,22 +99,42 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     commands: tuple[AnyCommand, ...]
     given: tuple[JsonObject, ...] = ()
     """Objects of the whole cluster that are there before, the same for every history of the kind: its nodes."""
+    nodes_alike: bool = False
+    """Which of the history's own nodes is which does not count, only what is on each."""
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """What upstream did: one snapshot after each command."""
+    """What upstream did: one snapshot after each command.
+
+    `times` are when each command was given and when its snapshot was taken, in seconds since a full second: back-offs
+    and deadlines run on in between, so that who compares does the same at the same instants.
+    """
 
     script: Script
     snapshots: tuple[Snapshot, ...]
+    times: tuple[tuple[float, float], ...] = ()
 
 
 def lasts_s(command: AnyCommand) -> float:
     """How long to wait after a command, beyond what every step takes."""
-    return 0 if isinstance(command, Create | Relabel) else command.seconds
+    return 0 if isinstance(command, Create | Relabel | Nodes) else command.seconds
 
 
 def drawn(random: Random, choices: Choices) -> AnyCommand:
     return random.choices([make for _, make in choices], [weight for weight, _ in choices])[0]()
+
+
+def losses(name: Callable[[], str], end: str = "collected") -> Choices:
+    """What befalls a node that is lost, and what its controllers do to the pods on it.
+
+    The `end` of pods whose own controller deletes failed ones is "dropped": who deletes them first would be a race.
+    """
+    return [
+        (5, lambda: Nodes("silent", name())),
+        (5, lambda: Nodes("evicting", name())),
+        (4, lambda: Nodes(end, name())),
+        (5, lambda: Nodes("heard", name())),
+    ]
 
 
 def told(command: AnyCommand) -> str:
@@ -112,6 +148,8 @@ def told(command: AnyCommand) -> str:
             return f"delete {target} {_short(options) if options else ''}".strip()
         case Pods(become, pick, where):
             return f"pods {where or 'of all'}, {'each' if pick is None else f'picked by {list(pick)}'}: {become}"
+        case Nodes(become, name):
+            return f"node {name}: {become}"
         case Relabel(labels, pick, where):
             return f"label pods {where or 'of all'}, {'each' if pick is None else list(pick)}: {labels}"
         case Wait(seconds):

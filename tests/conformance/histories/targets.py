@@ -30,7 +30,7 @@ from seatrial.server.http import Handler, Request
 from seatrial.server.pki import ADMIN, ADMIN_GROUP
 from seatrial.server.store import Store
 from tests.conformance.histories.play import MERGE, Player, is_namespaced, path
-from tests.conformance.histories.script import Script, Snapshot, lasts_s
+from tests.conformance.histories.script import Recording, Script, Snapshot, lasts_s
 from tests.conformance.histories.world import World, of_whom
 from tests.conformance.upstream import Upstream
 
@@ -54,6 +54,7 @@ OF_NODES: Final = frozenset({"nodes"})
 """Kinds of histories for which these controllers run all the same, but the clean-up of pods."""
 NEVER: Final = timedelta(hours=24)
 """So long a node may say nothing: the script says how it is."""
+ORIGIN: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -79,9 +80,6 @@ class UpstreamTarget:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
     def request(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
@@ -120,23 +118,32 @@ class UpstreamTarget:
 
 def play_upstream(
     target: UpstreamTarget, scripts: Sequence[Script], quiet_s: float = QUIET_S, step_s: float = STEP_S
-) -> list[list[Snapshot]]:
+) -> list[Recording]:
     """All scripts at once, step by step: the next step begins when every namespace has been quiet for a while."""
     run = uuid.uuid4().hex[:6]
-    players = [Player(target, World(f"h{run}-{number}"), script.given) for number, script in enumerate(scripts)]
+    players = [
+        Player(target, World(f"h{run}-{number}", nodes_alike=script.nodes_alike), script.given)
+        for number, script in enumerate(scripts)
+    ]
     snapshots: list[list[Snapshot]] = [[] for _ in scripts]
+    times: list[list[tuple[float, float]]] = [[] for _ in scripts]
     with ThreadPoolExecutor(8) as pool:
         for player in players:
             target.add(player.world)
         list(pool.map(lambda player: player.begin(), players))
         _await_quiet([player.world for player in players], quiet_s)
-        ended = time.monotonic()
+        ended, origin = time.monotonic(), float(int(time.time()))
+
+        def play(number: int) -> float:
+            at = time.time() - origin
+            players[number].do(scripts[number].commands[step])
+            return at
+
         for step in range(max(len(script.commands) for script in scripts)):
             began = ended
             going = [number for number, script in enumerate(scripts) if step < len(script.commands)]
-            commands = {number: scripts[number].commands[step] for number in going}
-            list(pool.map(lambda item: players[item[0]].do(item[1]), commands.items()))
-            time.sleep(max(map(lasts_s, commands.values()), default=0.0))
+            given = dict(zip(going, pool.map(play, going), strict=True))
+            time.sleep(max((lasts_s(scripts[number].commands[step]) for number in going), default=0.0))
             restless = _await_quiet([players[number].world for number in going], quiet_s)
             ended = max(began + step_s, time.monotonic())
             time.sleep(max(0.0, ended - time.monotonic()))
@@ -145,6 +152,7 @@ def play_upstream(
                 if players[number].world.name in restless:
                     snapshot["restless"] = True
                 snapshots[number].append(snapshot)
+                times[number].append((round(given[number], 2), round(time.time() - origin, 2)))
         for player in players:
             target.remove(player.world)
         list(pool.map(lambda player: _clear(target, player.world.name), players))
@@ -152,7 +160,8 @@ def play_upstream(
         for kind, name in left:
             target.request("PATCH", path(kind, "", name), {"metadata": {"finalizers": None}}, MERGE)
         list(pool.map(lambda key: target.request("DELETE", path(key[0], "", key[1])), left))
-    return snapshots
+    told = zip(scripts, snapshots, times, strict=True)
+    return [Recording(script, tuple(seen), tuple(instants)) for script, seen, instants in told]
 
 
 def _clear(target: UpstreamTarget, namespace: str) -> None:
@@ -175,42 +184,11 @@ def _await_quiet(worlds: Sequence[World], quiet_s: float) -> set[str]:
         time.sleep(0.05)
 
 
-class Ours:
-    """seatrial's API and controllers in this thread, in virtual time."""
+class Requests:
+    """seatrial's API in this thread, asked as over HTTP."""
 
-    def __init__(
-        self,
-        seed: str,
-        controllers: Sequence[Controller] = CONTROLLERS,
-        minor: int = NEWEST_MINOR,
-        *,
-        nodes: bool = False,
-    ) -> None:
-        random_ = random.Random(seed)
-        self.clock = VirtualClock(datetime(2026, 3, 1, 12, 0, 0, 300_000, tzinfo=UTC))
-        self.api = Api(
-            Store(None),
-            version=f"1.{minor}",
-            now=self.clock.now,
-            new_uid=lambda: str(uuid.UUID(int=random_.getrandbits(128), version=4)),
-            suffix=lambda: "".join(random_.choices(_LETTERS, k=5)),
-            disabled_plugins=("ServiceAccount",),  # as it is upstream here
-        )
-        self._handler = Handler(self.api)
-        left_out = {*WITHOUT, "node-controller", "pod-garbage-collector"}  # sources of events, not the names of flags
-        everybody = (*controllers, root_ca_publisher("CERTIFICATE"))
-        if nodes:  # nobody renews leases
-            left_out -= {"taint-eviction-controller"}
-            everybody = (*everybody, *(replace(each, name="nodes") for each in nodelifecycle.controllers(NEVER)))
-        wanted = [controller for controller in everybody if controller.name not in left_out]
-        self._loop = ControlLoop(wanted, Objects(self.api), self.clock, minor=minor)
-        self._loop.start()
-
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.run(timedelta(seconds=seconds))
+    def __init__(self, api: Api) -> None:
+        self._handler = Handler(api)
 
     def request(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
@@ -228,23 +206,71 @@ class Ours:
                 return response.status, msgspec.json.decode(response.body)
 
 
+class Ours:
+    """seatrial's API and controllers in this thread, in virtual time."""
+
+    def __init__(
+        self,
+        seed: str,
+        controllers: Sequence[Controller] = CONTROLLERS,
+        minor: int = NEWEST_MINOR,
+        *,
+        nodes: bool = False,
+    ) -> None:
+        random_ = random.Random(seed)
+        self.clock = VirtualClock(ORIGIN)
+        self.api = Api(
+            Store(None),
+            version=f"1.{minor}",
+            now=self.clock.now,
+            new_uid=lambda: str(uuid.UUID(int=random_.getrandbits(128), version=4)),
+            suffix=lambda: "".join(random_.choices(_LETTERS, k=5)),
+            disabled_plugins=("ServiceAccount",),  # as it is upstream here
+        )
+        self.request = Requests(self.api).request
+        left_out = {*WITHOUT, "node-controller", "pod-garbage-collector"}  # sources of events, not the names of flags
+        everybody = (*controllers, root_ca_publisher("CERTIFICATE"))
+        if nodes:  # nobody renews leases
+            left_out -= {"taint-eviction-controller"}
+            everybody = (*everybody, *(replace(each, name="nodes") for each in nodelifecycle.controllers(NEVER)))
+        wanted = [controller for controller in everybody if controller.name not in left_out]
+        self._loop = ControlLoop(wanted, Objects(self.api), self.clock, minor=minor)
+        self._loop.start()
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def sleep_until(self, second: float) -> None:
+        self.clock.run(max(timedelta(0), ORIGIN + timedelta(seconds=second) - self.clock.now()))
+
+
 def play_ours(
-    script: Script, kinds: Iterable[str], step_s: float = STEP_S, minor: int = NEWEST_MINOR
+    recording: Recording, kinds: Iterable[str], step_s: float = STEP_S, minor: int = NEWEST_MINOR
 ) -> list[Snapshot]:
-    """One script, as many virtual seconds as it takes upstream."""
+    """A recorded script again, each command and each look at the second at which upstream had it."""
+    script = recording.script
     ours = Ours(script.seed, minor=minor, nodes=script.kind in OF_NODES)
-    return list(_snapshots(ours, script, kinds, step_s))
+    return list(_snapshots(ours, recording, kinds, step_s))
 
 
-def _snapshots(ours: Ours, script: Script, kinds: Iterable[str], step_s: float) -> Iterator[Snapshot]:
-    world = World("h000000-0")
+def _times(recording: Recording, step_s: float) -> Iterator[tuple[float, float]]:
+    """Older recordings do not say: as soon as it may have been."""
+    yield from recording.times
+    if not recording.times:
+        second = 0.3 + STEP_S
+        for command in recording.script.commands:
+            yield second, (second := second + step_s + lasts_s(command))
+
+
+def _snapshots(ours: Ours, recording: Recording, kinds: Iterable[str], step_s: float) -> Iterator[Snapshot]:
+    world = World("h000000-0", nodes_alike=recording.script.nodes_alike)
     with _followed(ours, world, frozenset(kinds)):
-        player = Player(ours, world, script.given)
+        player = Player(ours, world, recording.script.given)
         player.begin()
-        ours.sleep(STEP_S)
-        for command in script.commands:
+        for command, (given, looked) in zip(recording.script.commands, _times(recording, step_s), strict=True):
+            ours.sleep_until(given)
             player.do(command)
-            ours.sleep(step_s + lasts_s(command))
+            ours.sleep_until(looked)
             yield {"answers": player.answers, **world.snapshot()}
 
 

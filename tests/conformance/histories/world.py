@@ -3,7 +3,8 @@
 `World.note` takes every change in order. A snapshot leaves out what no two runs share (uids, times, resourceVersions)
 and gives what is named at random a stable name: ReplicaSets by the revision that they were created with, and
 every mention of a name, a uid or a hash follows. Objects whose names are drawn (`generateName`) have no name
-of their own; equal ones are counted.
+of their own; equal ones are counted. Where nodes are alike (`Script.nodes_alike`) they have none either, because
+upstream takes them in no particular order: shown are the nodes with what is on each (`hosts`), equal ones counted.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def of_whom(raw: JsonObject) -> str:
 class World:
     """One history's namespace. `name` is the real one; scripts and snapshots call it NS."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, nodes_alike: bool = False) -> None:
         self.name = name
         self.objects: dict[tuple[str, str], JsonObject] = {}
         self.order: dict[str, int] = {}
@@ -89,6 +90,7 @@ class World:
         self._addresses = 0
         self._known: set[str] = set()
         self._by_script: set[str] = set()
+        self._nodes_alike = nodes_alike
 
     def note(self, raw: JsonObject, *, gone: bool = False) -> None:
         """An object is there, changed or (`gone`) is no more."""
@@ -143,11 +145,25 @@ class World:
         known = (real for of, real in list(self.objects) if of == kind and self.stable(real) == name)
         return kind, next(known, name)
 
+    def hosts(self) -> dict[str, JsonObject]:
+        """By name, the nodes that are or were there: each with the pods on it, as snapshots show them."""
+        if not self._nodes_alike:
+            return {}
+        nodes = {name: self.plain(raw) for (kind, name), raw in list(self.objects.items()) if kind == "Node"}
+        pods: dict[str, Counter[bytes]] = {}
+        for (kind, _), raw in list(self.objects.items()):
+            if kind == "Pod":
+                pods.setdefault(host(raw), Counter())[msgspec.json.encode(self.plain(raw), order="sorted")] += 1
+        names = sorted({*nodes, *pods})
+        return {name: {"node": nodes.get(name), "pods": _counted(pods.get(name, Counter()))} for name in names}
+
     def in_order(self, kind: str) -> list[JsonObject]:
         """The objects of a kind in an order that two runs share: of equal ones it does not matter which is which."""
+        hosts = {name: msgspec.json.encode(shown, order="sorted") for name, shown in self.hosts().items()}
 
-        def key(raw: JsonObject) -> tuple[bytes, int]:
-            return msgspec.json.encode(self.plain(raw), order="sorted"), self.order[raw["metadata"]["uid"]]
+        def key(raw: JsonObject) -> tuple[bytes, bytes, int]:
+            where = hosts.get({"Node": raw["metadata"]["name"], "Pod": host(raw)}.get(kind, ""), b"")
+            return msgspec.json.encode(self.plain(raw), order="sorted"), where, self.order[raw["metadata"]["uid"]]
 
         return sorted((raw for (of, _), raw in list(self.objects.items()) if of == kind), key=key)
 
@@ -158,6 +174,8 @@ class World:
 
     def plain(self, raw: JsonObject) -> JsonObject:
         """An object as snapshots show it."""
+        if raw["kind"] == "Node" and self._nodes_alike:
+            return self._plain_node(raw)
         meta = {key: value for key, value in raw["metadata"].items() if key not in _DROPPED}
         generation = meta.pop("generation", None)
         if f"{raw['kind']}/{meta['name']}" in self._by_script:
@@ -203,6 +221,14 @@ class World:
                     )
         return stable
 
+    def _plain_node(self, raw: JsonObject) -> JsonObject:
+        """What the script says about nodes; other things about them are their controllers'."""
+        spec, conditions = raw.get("spec") or {}, (raw.get("status") or {}).get("conditions") or ()
+        taints = sorted((taint["key"], taint["effect"]) for taint in spec.get("taints") or ())
+        ready = [condition["status"] for condition in conditions if condition["type"] == "Ready"]
+        labels = self._stabilised(raw["metadata"].get("labels") or {})
+        return {"labels": labels, "taints": taints, "unschedulable": spec.get("unschedulable", False), "ready": ready}
+
     def is_counted(self) -> bool:
         """Whether the controllers' counts are those of what is there, as far as that can be told from outside."""
         pods: Counter[str] = Counter()
@@ -226,7 +252,9 @@ class World:
     def snapshot(self) -> Snapshot:
         objects: dict[str, Any] = {}
         alike: Counter[bytes] = Counter()
-        for (kind, name), raw in self.objects.items():
+        for (kind, name), raw in list(self.objects.items()):
+            if self._nodes_alike and kind in ("Node", "Pod"):
+                continue
             shown = self.plain(raw)
             if self.stable(name) == "*":
                 alike[msgspec.json.encode(shown, order="sorted")] += 1
@@ -234,15 +262,16 @@ class World:
                 objects[f"{kind}/{self.stable(name)}"] = shown
         return {
             "objects": dict(sorted(objects.items())),
-            "alike": [[count, msgspec.json.decode(text)] for text, count in sorted(alike.items())],
+            "alike": _counted(alike),
+            "hosts": _counted(Counter(msgspec.json.encode(shown, order="sorted") for shown in self.hosts().values())),
             "events": self._told(),
-            "loud": sorted(about for about, count in self._counted().items() if count >= _LOUD),
+            "loud": sorted(about for about, count in self._events_about().items() if count >= _LOUD),
         }
 
-    def _counted(self) -> Counter[str]:
+    def _events_about(self) -> Counter[str]:
         """How many events there were about each object."""
         counts: Counter[str] = Counter()
-        for event in self.events.values():
+        for event in list(self.events.values()):
             about = event["involvedObject"]
             counts[f"{about.get('kind')}/{self.stable(about.get('name', ''))}"] += event.get("count") or 1
         return counts
@@ -250,7 +279,7 @@ class World:
     def _told(self) -> dict[str, list[str]]:
         """Messages by object, type and reason; none where so many came that upstream sums them up."""
         messages: dict[str, set[str]] = {}
-        for event in self.events.values():
+        for event in list(self.events.values()):
             about = event["involvedObject"]
             name = self.stable(about.get("name", ""))
             key = f"{about.get('kind')}/{name} {event.get('type')} {event.get('reason')}"
@@ -291,7 +320,9 @@ class World:
         """Choose the stable name of something new, and of the uid and the hashes that it brings."""
         kind, meta = raw["kind"], raw["metadata"]
         labels, name = meta.get("labels") or {}, meta["name"]
-        if meta.get("generateName"):
+        if kind == "Node" and self._nodes_alike:
+            stable = "a-node"
+        elif meta.get("generateName"):
             stable = "*"
         elif kind == "ReplicaSet" and (hashed := labels.get("pod-template-hash")) and name.endswith("-" + hashed):
             revision = "r" + str((meta.get("annotations") or {}).get(REVISION, ""))
@@ -324,3 +355,18 @@ class World:
             number += 1
         self._known.add(wanted)
         return wanted
+
+
+def host(pod: JsonObject) -> str:
+    """The node that a pod is on, or that it asks for as those of DaemonSets do."""
+    spec = pod.get("spec") or {}
+    if spec.get("nodeName"):
+        return str(spec["nodeName"])
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or ()
+    names = [field["values"][0] for term in terms for field in term.get("matchFields") or ()]
+    return str(names[0]) if names else ""
+
+
+def _counted(texts: Counter[bytes]) -> list[Any]:
+    return [[count, msgspec.json.decode(text)] for text, count in sorted(texts.items())]

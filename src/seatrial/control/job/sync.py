@@ -86,6 +86,9 @@ class Sync:
         if status.start_time is None and not job.spec.suspend:
             status = replace(status, start_time=now)
         record = seen.memory if isinstance(seen.memory, Record) else Record()
+        told = status.uncounted_terminated_pods or UncountedTerminatedPods()
+        succeeded = [pod for pod in pods if pod.status.phase == "Succeeded" and _is_new(job, pod, told.succeeded)]
+        failed = [pod for pod in pods if is_failed(job, pod, seen.minor) and _is_new(job, pod, told.failed)]
         return cls(
             job=job,
             now=now,
@@ -93,10 +96,7 @@ class Sync:
             refused=None if seen.refused is None else seen.refused.write,
             refusal="" if seen.refused is None else seen.refused.message,
             pods=pods,
-            record=record.with_finished(
-                [pod for pod in pods if pod.status.phase == "Succeeded"],
-                [pod for pod in pods if is_failed(job, pod, seen.minor)],
-            ),
+            record=record.with_finished(succeeded, failed),
             status=status,
             writes=list(claims),
             active=sum(map(is_active, pods)),
@@ -131,18 +131,8 @@ class Sync:
         """Whether the terminal condition waits until the last pod is gone."""
         return self.minor >= 31
 
-    def _valid_index(self, pod: Pod) -> int | None:
-        index = completion_index(pod)
-        return index if index is not None and index < (self.completions or 0) else None
-
     def _is_failed(self, pod: Pod) -> bool:
         return is_failed(self.job, pod, self.minor)
-
-    def _is_new(self, pod: Pod, counted: tuple[str, ...]) -> bool:
-        """Not in the status yet: it has its finalizer, no entry among the uncounted, and an index if it needs one."""
-        if not is_tracked(pod) or pod.metadata.uid in counted:
-            return False
-        return not self.is_indexed or self._valid_index(pod) is not None
 
     # The decision
 
@@ -151,7 +141,7 @@ class Sync:
         succeeded = (
             self.job.status.succeeded
             + len(uncounted.succeeded)
-            + sum(pod.status.phase == "Succeeded" and self._is_new(pod, uncounted.succeeded) for pod in self.pods)
+            + sum(pod.status.phase == "Succeeded" and _is_new(self.job, pod, uncounted.succeeded) for pod in self.pods)
         )
         if self.is_indexed:
             succeeded = self._read_indexes()
@@ -179,7 +169,7 @@ class Sync:
         completions = self.completions or 0
         before = Indexes.parse(self.job.status.completed_indexes, completions)
         tracked = [
-            (pod, index) for pod in self.pods if is_tracked(pod) and (index := self._valid_index(pod)) is not None
+            (pod, index) for pod in self.pods if is_tracked(pod) and (index := _valid_index(self.job, pod)) is not None
         ]
         self.completed = before | Indexes.of(index for pod, index in tracked if pod.status.phase == "Succeeded")
         if self.job.spec.backoff_limit_per_index is not None:
@@ -239,7 +229,7 @@ class Sync:
 
     def _counted_failures(self) -> int:
         failed = self.uncounted.failed
-        new = (pod for pod in self.pods if self._is_failed(pod) and self._is_new(pod, failed))
+        new = (pod for pod in self.pods if self._is_failed(pod) and _is_new(self.job, pod, failed))
         return self.job.status.failed + len(failed) + sum(judge(self.job, pod).counts for pod in new)
 
     def _restarts_exceed_limit(self) -> bool:
@@ -422,7 +412,7 @@ class Sync:
             if not is_tracked(pod) or not self._may_go(pod, end):
                 continue
             counted.append(pod)
-            uid, index = pod.metadata.uid, self._valid_index(pod)
+            uid, index = pod.metadata.uid, _valid_index(self.job, pod)
             if pod.status.phase == "Succeeded" and uid not in known.failed:
                 if self.is_indexed:
                     by_index += index is not None and index not in before
@@ -478,3 +468,15 @@ class Sync:
             message = "Too many succeeded pods running after completion count reached"
             self.writes.append(RecordEvent(self.job, "Warning", "TooManySucceededPods", message))
         self.writes.append(RecordEvent(self.job, "Normal", "Completed", "Job completed"))
+
+
+def _valid_index(job: Job, pod: Pod) -> int | None:
+    index = completion_index(pod)
+    return index if index is not None and index < (job.spec.completions or 0) else None
+
+
+def _is_new(job: Job, pod: Pod, counted: tuple[str, ...]) -> bool:
+    """Not in the status yet: it has its finalizer, no entry among the uncounted, and an index if it needs one."""
+    if not is_tracked(pod) or pod.metadata.uid in counted:
+        return False
+    return job.spec.completion_mode != "Indexed" or _valid_index(job, pod) is not None

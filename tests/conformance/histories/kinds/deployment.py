@@ -1,4 +1,4 @@
-"""Deployments: rollouts, undone and overlapping ones, scaling in between, pauses, edits by hand, pods that die."""
+"""Deployments: rollouts, undone and overlapping, scaling in between, pauses, edits by hand, lost pods and nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn, losses
 
 WATCHED = ("Deployment", "ReplicaSet", "Pod", "Event")
 _AMOUNTS = (0, 1, 2, 3, "0%", "10%", "25%", "34%", "50%", "100%")
@@ -27,6 +27,7 @@ def _command(random: Random) -> AnyCommand:
         return tuple(random.randrange(60) for _ in range(random.randint(1, 4)))
 
     choices: list[tuple[int, Callable[[], AnyCommand]]] = [
+        *losses(lambda: random.choice(("n1", "n2", "n3"))),
         (12, lambda: Pods("ready", node=random.choice(("n1", "n1", "n2", "n3")))),
         (14, lambda: Pods("ready", pick(), node=random.choice(("n1", "n2", "n3")))),
         (3, lambda: Pods("running", pick())),

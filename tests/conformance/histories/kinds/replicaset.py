@@ -1,4 +1,4 @@
-"""ReplicaSets: scaling, pods that die, adoption and release by labels, deletion in all three ways."""
+"""ReplicaSets: scaling, pods that die, lost nodes, adoption and release by labels, deletion in all three ways."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, drawn
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, drawn, losses
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 WATCHED = ("ReplicaSet", "Pod", "Event")
@@ -18,6 +18,8 @@ def script(random: Random) -> list[AnyCommand]:
     For the same reason no two ReplicaSets may adopt one pod. So a history either shrinks ReplicaSets by some pods, or
     changes templates and adopts pods that were made by hand.
     """
+    if random.random() < 0.08:
+        return _with_quota(random)
     shrinks = random.random() < 0.6
     alone = random.random() < 0.6
     commands: list[AnyCommand] = [Create(_set(random, "one", random.randint(0 if shrinks else 3, 7)))]
@@ -27,6 +29,20 @@ def script(random: Random) -> list[AnyCommand]:
         commands.insert(0, Create(_pod(random)))
     for _ in range(random.randint(6, 18)):
         commands.append(_command(random, shrinks, alone))
+    return commands
+
+
+def _with_quota(random: Random) -> list[AnyCommand]:
+    """Refused pods; what was used is only freed by the set itself, because upstream counts anew some time later."""
+    quota = {
+        "kind": "ResourceQuota",
+        "metadata": {"name": "few"},
+        "spec": {"hard": {"pods": str(random.randint(0, 5))}},
+    }
+    commands: list[AnyCommand] = [Create(quota), Create(_set(random, "one", random.randint(1, 9)))]
+    for _ in range(random.randint(3, 8)):
+        sized = Patch("ReplicaSet/one", {"spec": {"replicas": random.choice((0, 1, 2, 4, 7, 12))}})
+        commands.append(random.choice((sized, sized, Pods("ready"), Pods("unready", (1, 4)))))
     return commands
 
 
@@ -45,6 +61,7 @@ def _command(random: Random, shrinks: bool, alone: bool) -> AnyCommand:
 
     sizes = (0, 1, 2, 3, 4, 5, 6, 8, 10, 20)
     choices: list[tuple[int, Callable[[], AnyCommand]]] = [
+        *losses(lambda: random.choice(("n1", "n2", "n3"))),
         (8, lambda: Pods("ready", node=node())),
         (14, lambda: Pods("ready", pick(), node=node())),
         (4, lambda: Pods("running", pick(), node=node())),

@@ -1,4 +1,4 @@
-"""ReplicationControllers: scaling, pods that die, adoption and release by labels, deletion in all three ways."""
+"""ReplicationControllers: scaling, lost pods and nodes, adoption and release by labels, deletion in all three ways."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, drawn
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, drawn, losses
 
 WATCHED = ("ReplicationController", "Pod", "Event")
 _NAME = "ReplicationController/one"
@@ -21,6 +21,7 @@ def _command(random: Random) -> AnyCommand:
         return tuple(random.randrange(60) for _ in range(random.randint(1, 4)))
 
     choices: list[tuple[int, Callable[[], AnyCommand]]] = [
+        *losses(lambda: random.choice(("n1", "n2", "n3"))),
         (8, lambda: Pods("ready", node=random.choice(("n1", "n2", "n3")))),
         (14, lambda: Pods("ready", pick(), node=random.choice(("n1", "n2", "n3")))),
         (6, lambda: Pods("unready", pick())),

@@ -1,4 +1,4 @@
-"""StatefulSets: ordered and parallel, rollouts with partition and maxUnavailable, claims and their owners, ordinals."""
+"""StatefulSets: ordered and parallel, partition and maxUnavailable, claims and their owners, ordinals, lost nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from seatrial.kube.objects import JsonObject
-from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn
+from tests.conformance.histories.script import AnyCommand, Create, Delete, Patch, Pods, Relabel, Wait, drawn, losses
 
 WATCHED = ("StatefulSet", "Pod", "ControllerRevision", "PersistentVolumeClaim", "Event")
 _NAME = "StatefulSet/db"
@@ -27,6 +27,7 @@ def _command(random: Random, *, claims: bool) -> AnyCommand:
         return tuple(random.randrange(60) for _ in range(random.randint(1, 3)))
 
     choices: list[tuple[int, Callable[[], AnyCommand]]] = [
+        *losses(lambda: random.choice(("n1", "n2")), "dropped"),
         (30, lambda: Pods("ready", node=random.choice(("n1", "n2")))),
         (12, lambda: Pods("ready", pick(), node=random.choice(("n1", "n2")))),
         (3, lambda: Pods("running", pick())),

@@ -1,0 +1,65 @@
+"""Records or compares; see the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from tests.conformance.cronjob.histories import Json, invent
+from tests.conformance.cronjob.recording import RECORDING, load, save
+from tests.conformance.cronjob.replay import differences
+
+MODULE = Path(__file__).parents[1] / "upstream"
+
+
+def ask_upstream(histories: list[Json]) -> list[list[Json]]:
+    with tempfile.TemporaryDirectory() as directory:
+        asked, answered = Path(directory, "histories"), Path(directory, "answers")
+        asked.write_text("".join(json.dumps(each) + "\n" for each in histories))
+        environment = {**os.environ, "HISTORIES": str(asked), "ANSWERS": str(answered)}
+        command = ["go", "test", "-count=1", "-timeout=30m", "./cronjob"]
+        done = subprocess.run(command, cwd=MODULE, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} in {MODULE} failed:\n{done.stdout[-5000:]}{done.stderr[-5000:]}")
+        return [json.loads(line) for line in answered.read_text().splitlines()]
+
+
+def replay() -> int:
+    wrong = 0
+    for seed, history, lines in load():
+        for each in islice(differences(history, lines), 1):
+            wrong += 1
+            print(f"history {seed}: {each}")
+    print(f"{wrong} recorded histories differ")
+    return 1 if wrong else 0
+
+
+def main(verb: str, count: int, seed: int) -> int:
+    seeds = [seed * 1_000_000 + number for number in range(count)]
+    histories = [invent(each) for each in seeds]
+    answers = ask_upstream(histories)
+    wrong = 0
+    for each, history, lines in zip(seeds, histories, answers, strict=True):
+        for found in islice(differences(history, lines), 1):
+            wrong += 1
+            print(f"history {each}: {found}")
+    print(f"{count} histories, {sum(map(len, answers))} lines, {wrong} histories differ")
+    if verb == "record":
+        save(seeds, answers)
+        print(f"{RECORDING}: {RECORDING.stat().st_size} bytes")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["replay"]:
+        sys.exit(replay())
+    if len(sys.argv) < 3 or sys.argv[1] not in ("record", "compare"):
+        raise SystemExit(
+            "usage: python -m tests.conformance.cronjob replay | record COUNT [SEED] | compare COUNT [SEED]"
+        )
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1))
