@@ -21,8 +21,8 @@ from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletCon
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject
 from seatrial.server.authority import Authority
-from seatrial.server.errors import StatusError
 from seatrial.server.requests import MERGE_PATCH, STRATEGIC_PATCH, Filter
+from seatrial.server.resources import storage_key
 from seatrial.server.store import Store
 
 NODE_CAPACITY: Final = {"cpu": "4", "memory": "8Gi", "pods": "110"}
@@ -76,13 +76,12 @@ class VirtualCluster:
         for raw in sorted(manifests, key=lambda raw: _FIRST.index(raw["kind"]) if raw["kind"] in _FIRST else 99):
             resource = self.api.kind(raw["apiVersion"], raw["kind"])
             namespace = raw["metadata"].get("namespace", "default") if resource.namespaced else ""
-            try:
-                self.api.create(resource, namespace, raw)
-            except StatusError as error:
-                if error.reason != "AlreadyExists":
-                    raise
+            name = raw["metadata"].get("name", "")
+            if name and self.api.store.get(storage_key(resource), namespace, name) is not None:
                 how = MERGE_PATCH if resource.custom else STRATEGIC_PATCH
-                self.api.patch(resource, namespace, raw["metadata"]["name"], raw, how)
+                self.api.patch(resource, namespace, name, raw, how)
+            else:
+                self.api.create(resource, namespace, raw)
             if resource.kind in ("Namespace", "CustomResourceDefinition"):
                 # The namespace's default account is there before the pods that need it, the kind before its objects.
                 self.advance(timedelta())
