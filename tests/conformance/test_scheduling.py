@@ -1,13 +1,21 @@
-"""What the real kube-scheduler's plug-ins answered for random clusters, ours answer: every 25th recorded case."""
+"""What the real kube-scheduler's plug-ins answered for random clusters, ours answer: a part of the recorded cases."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.conformance.scheduling import replay
 
-RECORDED = Path(__file__).parent / "recordings" / "schedule-1.37.txt.gz"
+RECORDINGS = Path(__file__).parent / "recordings"
 
 
-def test_placements_messages_and_preemption_are_those_of_the_real_scheduler() -> None:
-    assert replay(RECORDED, every=25) == []
+@pytest.mark.parametrize(
+    ("minor", "recorded", "every"),
+    [(37, "schedule-1.37.txt.gz", 25), (32, "1.32/schedule.txt.gz", 12), (30, "1.30/schedule.txt.gz", 12)],
+)
+def test_placements_messages_and_preemption_are_those_of_the_real_scheduler(
+    minor: int, recorded: str, every: int
+) -> None:
+    assert replay(RECORDINGS / recorded, minor, every) == []

@@ -76,6 +76,8 @@ def build(package: str = "kube", minor: int = NEWEST) -> Path:
     flags = " ".join(["-s -w", *(f"-X {_VERSION_PACKAGE}.{key}={value}" for key, value in facts.items())])
     temporary = program.with_name(f".{program.name}.{os.getpid()}")
     command = ["go", "build", f"-modfile={modules.name}", "-trimpath", "-ldflags", flags, "-o", str(temporary)]
+    if minor != NEWEST:
+        command.append(f"-tags=v1_{minor}")
     command.append("." if own.exists() else f"./{package}")
     done = subprocess.run(
         command, cwd=modules.parent, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True, check=False

@@ -163,6 +163,10 @@ def test_nodes_chosen_by_name_leave_the_others_out_before_the_filters() -> None:
     assert schedule(wanted, [node("a"), node("b")], []).message.startswith(
         "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't satisfy plugin(s) [NodeAffinity]."
     )
+    assert schedule(wanted, [node("a"), node("b")], [], minor=30).message == (
+        "0/2 nodes are available: 1 Insufficient cpu. "
+        f"preemption: 0/2 nodes are available: 1 {NOT_HELPFUL}, 1 {NO_VICTIMS}."
+    )
 
 
 def test_cordoned_nodes_take_only_pods_that_tolerate_it() -> None:

@@ -301,7 +301,7 @@ def terms_of(pod: Pod, minor: int = NEWEST_MINOR) -> Terms:
     if affinity is None or (affinity.pod_affinity is None and affinity.pod_anti_affinity is None):
         return _NO_TERMS
     metadata = pod.metadata
-    return _TERMS.recall((pod.spec, metadata.labels, metadata.namespace), lambda: _terms(pod, minor))
+    return _TERMS.recall((pod.spec, metadata.labels, metadata.namespace, minor), lambda: _terms(pod, minor))
 
 
 def with_label_keys(

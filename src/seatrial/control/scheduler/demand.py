@@ -25,6 +25,8 @@ Amounts = dict[str, int]
 NONZERO: Amounts = {"cpu": 100, "memory": 200 * 1024 * 1024}
 
 SIDECAR_PORTS_SINCE = 34
+RESIZE_SINCE = 33  # the minor version where a placed pod holds more in the middle of a resize
+NONZERO_WHOLE_SINCE = 32  # before it what a placed pod counts as for scoring left sidecars beside the containers out
 POD_LEVEL_SINCE = 34  # the minor version where pod-level resources became the default
 _POD_LEVEL = ("cpu", "memory")
 _POD_LEVEL_PREFIX = "hugepages-"
@@ -92,7 +94,7 @@ def held(pod: Pod, minor: int = NEWEST_MINOR) -> Demand:
     """
     status = pod.status
     statuses = (*status.container_statuses, *status.init_container_statuses)
-    if not any(each.allocated_resources or each.resources.requests for each in statuses):
+    if minor < RESIZE_SINCE or not any(each.allocated_resources or each.resources.requests for each in statuses):
         return demand(pod, minor)
     return _HELD.recall((pod.spec, status, minor), lambda: _held(pod, statuses, minor))
 
@@ -165,7 +167,9 @@ def _as_demand(spec: PodSpec, requests: Amounts, nonzero: Amounts, minor: int) -
     sidecars = filter(is_sidecar, spec.init_containers) if minor >= SIDECAR_PORTS_SINCE else ()
     return Demand(
         requests={name: value for name, value in requests.items() if value},
-        nonzero={name: nonzero.get(name, 0) for name in NONZERO},
+        nonzero={name: nonzero.get(name, 0) for name in NONZERO}
+        if minor >= NONZERO_WHOLE_SINCE
+        else _nonzero_by_container(spec),
         scored=_requests(spec, NONZERO, 0) if spec.resources.requests else nonzero,
         ports=tuple(
             HostPort(port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)
@@ -204,6 +208,24 @@ def _requests(
         together.update({name: value for name, value in whole.items() if _is_pod_level(name)})
     _add(together, amounts(spec.overhead))
     return together
+
+
+def _nonzero_by_container(spec: PodSpec) -> Amounts:
+    """The larger of the containers' sum and the largest init container; sidecars count beside other init containers."""
+    together: Amounts = {}
+    for container in spec.containers:
+        _add(together, {**NONZERO, **amounts(container.resources.requests)})
+    sidecars: Amounts = {}
+    for container in spec.init_containers:
+        asked = amounts(container.resources.requests)
+        if is_sidecar(container):
+            _add(sidecars, asked)
+            asked = dict(sidecars)
+        else:
+            _add(asked, sidecars)
+        _raise_to(together, {**NONZERO, **asked})
+    _add(together, amounts(spec.overhead))
+    return {name: together[name] for name in NONZERO}
 
 
 def _is_pod_level(resource: str) -> bool:

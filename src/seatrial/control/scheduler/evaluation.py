@@ -23,6 +23,7 @@ from seatrial.kube.objects.volumes import Volume
 
 NO_NODES: Final = "no nodes available to schedule pods"
 FOUND_SAID_SINCE: Final = 37  # the minor version whose message says where preemption made room
+LEFT_OUT_SAID_SINCE: Final = 32  # whose message counts the nodes that required affinity does not name
 CLAIMS_SINCE: Final = 34  # resource claims are on by default
 KEPT: Final = 64
 
@@ -110,7 +111,8 @@ class Evaluation:
         board = self.board
         found = {site.name: self.filters.with_nominated(site) for site in board.sites}
         refused = tuple(obstacle for obstacles in found.values() for obstacle in obstacles)
-        text = message(len(board.sites), (obstacle.text for obstacle in refused))
+        said = (each for each in refused if board.minor >= LEFT_OUT_SAID_SINCE or each.reason is not Reason.NODE_NAMES)
+        text = message(len(board.sites), (obstacle.text for obstacle in said))
         if not self.profile.preempts:
             return Placement(message=text, obstacles=refused)
         reason = preemption.ineligible(pod, board, found)

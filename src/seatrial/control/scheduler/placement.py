@@ -47,6 +47,7 @@ class Reason(Enum):
         return self in _HELPED_BY_EVICTION
 
 
+TOO_SMALL_SINCE = 34  # minor version
 _HELPED_BY_EVICTION = frozenset(
     {
         Reason.PORTS,
@@ -95,10 +96,9 @@ class Obstacle:
             case _:
                 return str(self.reason.value)
 
-    @property
-    def helped_by_eviction(self) -> bool:
-        """Whether evicting pods from the node could remove it: never when the pod asks for more than the node has."""
-        if self.reason is Reason.INSUFFICIENT and self.requested > self.allocatable:
+    def helped_by_eviction(self, minor: int) -> bool:
+        """Whether evicting pods from the node is tried; since 1.34 not when the pod asks for more than the node has."""
+        if self.reason is Reason.INSUFFICIENT and self.requested > self.allocatable and minor >= TOO_SMALL_SINCE:
             return False
         return self.reason.helped_by_eviction
 

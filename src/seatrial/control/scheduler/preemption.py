@@ -32,7 +32,7 @@ def ineligible(pod: Pod, board: Board, obstacles: Mapping[str, Sequence[Obstacle
         return NEVER_PREEMPTS
     nominated = pod.status.nominated_node_name
     site = board.site(nominated) if nominated else None
-    if site is None or not all(each.helped_by_eviction for each in obstacles.get(nominated, ())):
+    if site is None or not all(each.helped_by_eviction(board.minor) for each in obstacles.get(nominated, ())):
         return ""
     mine = pod.spec.priority or 0
     if any((other.spec.priority or 0) < mine and _preempted(other) for other in site.pods):
@@ -48,7 +48,11 @@ def candidates(
     Upstream stops when it has found a tenth of the nodes, at least 100, beginning anywhere; here the beginning is the
     first by name.
     """
-    potential = [site for site in board.sites if all(each.helped_by_eviction for each in obstacles.get(site.name, ()))]
+    potential = [
+        site
+        for site in board.sites
+        if all(each.helped_by_eviction(board.minor) for each in obstacles.get(site.name, ()))
+    ]
     enough = max(len(potential) * profile.candidates_percentage // 100, profile.candidates_least)
     budgets = tuple(board.all(PodDisruptionBudget))
     found: list[Candidate] = []

@@ -2,6 +2,7 @@
 //
 // Nothing runs: no API server, no informers, no queue. The listers that the plug-ins read are filled with the case's
 // objects, so that an answer depends on the case alone. With `-features` the gates that are on are printed instead.
+// What the versions of the framework name differently is in framework*.go, one of which a build tag such as v1_32 selects.
 package main
 
 import (
@@ -19,7 +20,6 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
@@ -27,14 +27,10 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
-	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
-	schedulercache "k8s.io/kubernetes/pkg/scheduler/backend/cache"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
-	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultpreemption"
-	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/names"
 	"k8s.io/kubernetes/pkg/scheduler/profile"
 )
@@ -79,19 +75,19 @@ type Candidate struct {
 type world struct {
 	scheduler *scheduler.Scheduler
 	factory   informers.SharedInformerFactory
-	snapshot  *schedulercache.Snapshot
-	preempt   map[string]*defaultpreemption.DefaultPreemption
+	snapshot  *board
+	preempt   map[string]*preemption
 	nominated []*corev1.Pod
 }
 
 func newWorld(ctx context.Context, text string) (*world, error) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	w := &world{
-		factory:  scheduler.NewInformerFactory(client, 0, nil),
-		snapshot: schedulercache.NewEmptySnapshot(),
-		preempt:  map[string]*defaultpreemption.DefaultPreemption{},
+		factory:  newInformerFactory(client),
+		snapshot: newBoard(),
+		preempt:  map[string]*preemption{},
 	}
-	options := []scheduler.Option{scheduler.WithNodeInfoSnapshot(w.snapshot), scheduler.WithParallelism(1)}
+	options := append(w.snapshot.options(), scheduler.WithParallelism(1))
 	if text != "" {
 		decoded, _, err := configscheme.Codecs.UniversalDecoder().Decode([]byte(text), nil, nil)
 		if err != nil {
@@ -108,9 +104,10 @@ func newWorld(ctx context.Context, text string) (*world, error) {
 		return nil, err
 	}
 	w.scheduler = made
+	w.snapshot.attach(made)
 	for name, one := range made.Profiles {
 		args := &config.DefaultPreemptionArgs{MinCandidateNodesPercentage: 100, MinCandidateNodesAbsolute: 1000000}
-		plugin, err := defaultpreemption.New(ctx, args, one, feature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate))
+		plugin, err := newPreemption(ctx, args, one)
 		if err != nil {
 			return nil, err
 		}
@@ -121,9 +118,8 @@ func newWorld(ctx context.Context, text string) (*world, error) {
 
 // load makes the case's objects the whole world and returns the pod to place.
 func (w *world) load(ctx context.Context, one Case) (*corev1.Pod, error) {
-	logger := klog.FromContext(ctx)
 	for _, pod := range w.nominated {
-		w.scheduler.SchedulingQueue.Delete(logger, pod)
+		dequeue(ctx, w.scheduler, pod)
 	}
 	w.nominated = nil
 	var wanted *corev1.Pod
@@ -164,9 +160,11 @@ func (w *world) load(ctx context.Context, one Case) (*corev1.Pod, error) {
 		there[node.Name] = true
 	}
 	placed = slices.DeleteFunc(placed, func(pod *corev1.Pod) bool { return !there[pod.Spec.NodeName] })
-	*w.snapshot = *schedulercache.NewSnapshot(placed, nodes)
+	if err := w.snapshot.fill(ctx, placed, nodes); err != nil {
+		return nil, err
+	}
 	for _, pod := range w.nominated {
-		w.scheduler.SchedulingQueue.Add(ctx, pod)
+		enqueue(ctx, w.scheduler, pod)
 	}
 	return wanted, nil
 }
@@ -210,20 +208,20 @@ func (w *world) answer(ctx context.Context, one Case) (answer Answer) {
 		answer.Message = scheduler.ErrNoNodesAvailable.Error()
 		return answer
 	}
-	diagnosis := framework.Diagnosis{NodeToStatus: framework.NewDefaultNodeToStatus()}
-	chosen, status, rejecting := plugins.RunPreFilterPlugins(ctx, state, pod)
-	var feasible []fwk.NodeInfo
+	refused := newRefusals()
+	chosen, status, rejecting := preFilter(ctx, plugins, state, pod)
+	var feasible []nodeInfo
+	prefilter := ""
 	switch {
 	case status.IsRejected():
-		diagnosis.NodeToStatus.SetAbsentNodesStatus(status)
-		diagnosis.PreFilterMsg = status.Message()
+		refused.others(nodes, status)
+		prefilter = status.Message()
 	case !status.IsSuccess():
 		answer.Error = status.Message()
 		return answer
 	default:
 		if !chosen.AllNodes() {
-			diagnosis.NodeToStatus.SetAbsentNodesStatus(fwk.NewStatus(
-				fwk.UnschedulableAndUnresolvable, fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", sets.List(rejecting))))
+			refused.leftOut(rejecting)
 		}
 		if nominated := pod.Status.NominatedNodeName; nominated != "" {
 			if info, err := w.snapshot.NodeInfos().Get(nominated); err == nil {
@@ -244,7 +242,7 @@ func (w *world) answer(ctx context.Context, one Case) (answer Answer) {
 			case status.IsSuccess():
 				feasible = append(feasible, info)
 			case status.IsRejected():
-				diagnosis.NodeToStatus.Set(info.Node().Name, status)
+				refused.set(info.Node().Name, status)
 			default:
 				answer.Error = status.Message()
 				return answer
@@ -261,9 +259,12 @@ func (w *world) answer(ctx context.Context, one Case) (answer Answer) {
 	for _, info := range nodes {
 		name := info.Node().Name
 		if !passing[name] {
-			status := diagnosis.NodeToStatus.Get(name)
+			status := refused.get(name)
+			if status == nil { // nothing is said in 1.30 of a node that a PreFilter left out
+				continue
+			}
 			answer.Reasons[name], answer.Plugins[name] = status.Reasons(), status.Plugin()
-			if status.Code() == fwk.Unschedulable {
+			if status.Code() == unschedulable {
 				answer.Resolvable = append(answer.Resolvable, name)
 			}
 		}
@@ -273,13 +274,15 @@ func (w *world) answer(ctx context.Context, one Case) (answer Answer) {
 		w.score(ctx, &answer, plugins, state, pod, feasible)
 		return answer
 	}
+	diagnosis := refused.diagnosis()
+	diagnosis.PreFilterMsg = prefilter
 	answer.Message = (&framework.FitError{Pod: pod, NumAllNodes: len(nodes), Diagnosis: diagnosis}).Error()
-	w.preemption(ctx, &answer, plugins, state, pod, diagnosis.NodeToStatus)
+	w.makeRoom(ctx, &answer, plugins, state, pod, refused)
 	return answer
 }
 
 func (w *world) score(
-	ctx context.Context, answer *Answer, plugins framework.Framework, state fwk.CycleState, pod *corev1.Pod, feasible []fwk.NodeInfo,
+	ctx context.Context, answer *Answer, plugins framework.Framework, state cycleState, pod *corev1.Pod, feasible []nodeInfo,
 ) {
 	if len(feasible) == 1 {
 		answer.Best = answer.Feasible
@@ -312,18 +315,20 @@ func (w *world) score(
 	sort.Strings(answer.Best)
 }
 
-func (w *world) preemption(
-	ctx context.Context, answer *Answer, plugins framework.Framework, state fwk.CycleState, pod *corev1.Pod, statuses *framework.NodeToStatus,
+func (w *world) makeRoom(
+	ctx context.Context, answer *Answer, plugins framework.Framework, state cycleState, pod *corev1.Pod, refused *refusals,
 ) {
 	if !plugins.HasPostFilterPlugins() {
 		return
 	}
 	plugin := w.preempt[pod.Spec.SchedulerName]
-	eligible, _ := plugin.PodEligibleToPreemptOthers(ctx, pod, statuses.Get(pod.Status.NominatedNodeName))
-	potential, err := statuses.NodesForStatusCode(w.snapshot.NodeInfos(), fwk.Unschedulable)
-	if err != nil {
-		answer.Error = err.Error()
-		return
+	eligible := plugin.eligible(ctx, pod, refused.get(pod.Status.NominatedNodeName))
+	nodes, _ := w.snapshot.NodeInfos().List()
+	var potential []nodeInfo
+	for _, info := range nodes {
+		if status := refused.get(info.Node().Name); status != nil && status.Code() == unschedulable {
+			potential = append(potential, info)
+		}
 	}
 	preempts := slices.ContainsFunc(plugins.ListPlugins().PostFilter.Enabled, func(one config.Plugin) bool {
 		return one.Name == names.DefaultPreemption
@@ -334,7 +339,7 @@ func (w *world) preemption(
 			answer.Error = err.Error()
 			return
 		}
-		candidates, _, err := plugin.Evaluator.DryRunPreemption(ctx, state, pod, potential, budgets, 0, int32(len(potential)))
+		candidates, err := plugin.candidates(ctx, state, pod, potential, budgets)
 		if err != nil && len(candidates) == 0 {
 			answer.Error = err.Error()
 			return
@@ -350,13 +355,13 @@ func (w *world) preemption(
 			}
 			chosen := map[string]bool{}
 			for range 40 { // the choice among equals follows Go's random order of maps
-				chosen[plugin.Evaluator.SelectCandidate(ctx, candidates).Name()] = true
+				chosen[plugin.selected(ctx, candidates)] = true
 			}
 			answer.Nominated = slices.Sorted(maps.Keys(chosen))
 			return
 		}
 	}
-	_, status := plugins.RunPostFilterPlugins(ctx, state, pod, statuses)
+	_, status := plugins.RunPostFilterPlugins(ctx, state, pod, refused.statuses)
 	answer.Preemption = status.Message()
 }
 
