@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seatrial.image import BuildError, dockerfile, ignore
@@ -144,6 +144,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@example('[FROM scratch--from="]')
 @given(st.lists(PIECES, max_size=30).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (dockerfile.parse, ignore.parse):

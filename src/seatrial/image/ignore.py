@@ -88,7 +88,8 @@ def _regex(pattern: str) -> str:
             end = pattern.find("]", at + 2)
             if end < 0:
                 raise re.error("'[' without ']'")
-            out += pattern[at : end + 1]
+            # What Python reads as operators on sets are letters to Go.
+            out += "[" + re.sub(r"[\[&~|]|(?<=-)-", r"\\\g<0>", pattern[at + 1 : end]) + "]"
             at = end
         elif mark == "\\" and at + 1 < len(pattern):
             at += 1
