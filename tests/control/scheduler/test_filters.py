@@ -165,7 +165,7 @@ def test_nodes_chosen_by_name_leave_the_others_out_before_the_filters() -> None:
     )
     assert schedule(wanted, [node("a"), node("b")], [], minor=30).message == (
         "0/2 nodes are available: 1 Insufficient cpu. "
-        f"preemption: 0/2 nodes are available: 1 {NOT_HELPFUL}, 1 {NO_VICTIMS}."
+        f"preemption: 0/2 nodes are available: 1 {NO_VICTIMS}, 1 {NOT_HELPFUL}."
     )
 
 
