@@ -168,3 +168,13 @@ def test_a_pods_own_resources_decide_its_quality_of_service(api: Api) -> None:
     spec: JsonObject = {"containers": [{"name": "c", "image": "i"}], "resources": {"limits": sizes, "requests": sizes}}
     made = api.create(api.kind("v1", "Pod"), "default", {"metadata": {"name": "p"}, "spec": spec})
     assert made["status"]["qosClass"] == "Guaranteed"
+
+
+def test_an_empty_list_of_a_builtin_kind_is_none(api: Api) -> None:
+    """In protobuf, which upstream stores, a list without items is no list: such a write changes nothing."""
+    nodes = api.kind("v1", "Node")
+    made = api.create(nodes, "", {"metadata": {"name": "n"}})
+    patched = api.patch(nodes, "", "n", {"status": {"volumesInUse": []}}, STRATEGIC_PATCH, subresource="status")
+    assert patched["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    patched = api.patch(nodes, "", "n", {"status": {"volumesInUse": ["v"]}}, STRATEGIC_PATCH, subresource="status")
+    assert patched["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]

@@ -585,7 +585,7 @@ class Api:
                 removed = self._remove(resource, after, dry_run=options.dry_run)["metadata"]
                 version = {"resourceVersion": removed["resourceVersion"]}
                 return self.served(resource, {**after, "metadata": {**metadata, **version}})
-        if after == before:
+        if strategies.changes_nothing(resource, before, after):
             return self.served(resource, before)
         if after.get("spec") != before.get("spec") and resource.native in _CHARGED_ON_UPDATE:
             if resource.native != "Pod" or options.subresource == "resize":

@@ -5,7 +5,7 @@ the state of a new object, what counts as a new generation, how long a deletion 
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seatrial.control import admission
 from seatrial.control.statefulset import MAX_UNAVAILABLE_MINOR
@@ -56,6 +56,23 @@ _WITH_GENERATION = frozenset(
     )
 )
 """Whose changes `metadata.generation` counts; other built-in kinds have none."""
+
+
+def changes_nothing(resource: Resource, before: JsonObject, after: JsonObject) -> bool:
+    """Whether both are stored as the same bytes: in protobuf an empty list is none. What is kept as JSON says more."""
+    if resource.custom or customresources.is_definition(resource) or resource.native == "ControllerRevision":
+        return after == before
+    return _alike(before, after)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if one == other or (one in (None, []) and other in (None, [])):
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_alike(one.get(key), other.get(key)) for key in one.keys() | other.keys())
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return all(map(_alike, one, other))
+    return False
 
 
 def has_generation(resource: Resource) -> bool:

@@ -60,7 +60,7 @@ def compare(upstream: Any, ours: Any, path: str = "") -> Iterator[str]:
         for key in sorted(upstream.keys() | ours.keys()):
             yield from compare(upstream.get(key), ours.get(key), f"{path}.{key}" if path else key)
     elif path.endswith(("alike", "hosts", ".pods")):
-        yield from _compare_alike(upstream, ours, path)
+        yield from _compare_alike(upstream or [], ours or [], path)
     elif isinstance(upstream, list) and isinstance(ours, list) and len(upstream) == len(ours):
         for position, (one, other) in enumerate(zip_longest(upstream, ours)):
             yield from compare(one, other, f"{path}[{position}]")

@@ -62,6 +62,7 @@ class Sync:
     refused: Write | None
     refusal: str
     pods: list[Pod]
+    remembered: Record
     record: Record
     status: JobStatus
     writes: list[Write] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Sync:
             refused=None if seen.refused is None else seen.refused.write,
             refusal="" if seen.refused is None else seen.refused.message,
             pods=pods,
+            remembered=record,
             record=record.with_finished(succeeded, failed),
             status=status,
             writes=list(claims),
@@ -125,6 +127,11 @@ class Sync:
     @property
     def uncounted(self) -> UncountedTerminatedPods:
         return self.status.uncounted_terminated_pods or UncountedTerminatedPods()
+
+    @property
+    def hides_active(self) -> bool:
+        """Whether no pod is said to be active while one waits to be replaced (patches of 1.34 to 1.36 mended that)."""
+        return self.minor < 34
 
     @property
     def delays_the_end(self) -> bool:
@@ -161,8 +168,11 @@ class Sync:
             ready=self.ready,
             terminating=self.terminating if self.minor >= 29 else None,
         )
+        wake_up = min(self.wake_ups, default=None)
+        if self.minor >= 32 and self.ready > self.active:  # the API refuses such a status, and all that follows waits
+            return Decision(tuple(self.writes), wake_up, self.remembered)
         self._track(end)
-        return Decision(tuple(self.writes), min(self.wake_ups, default=None), self.record)
+        return Decision(tuple(self.writes), wake_up, self.record)
 
     def _read_indexes(self) -> int:
         """Which indexes succeeded, which failed for good, which wait for a retry; how many succeeded."""
@@ -310,14 +320,19 @@ class Sync:
     def _create(self, missing: int) -> None:
         per_index = self.job.spec.backoff_limit_per_index is not None
         if not per_index and self._must_wait(self.record.retry_at()):
+            self._note_wait()
             return
         places: list[int | None] = [None] * missing
         if self.is_indexed:
+            pending = self._pending(missing)
             places = [
                 index
-                for index in self._pending(missing)
+                for index in pending
                 if not per_index or not self._must_wait(failures.index_retry_at(self.waiting.get(index)))
             ]
+            if pending and not places:
+                self._note_wait()
+                return
         if isinstance(self.refused, Create):
             if "because it is being terminated" not in self.refusal:
                 message = f"Error creating: {self.refusal}"
@@ -346,6 +361,10 @@ class Sync:
             return False
         self.wake_ups.append(retry_at)
         return True
+
+    def _note_wait(self) -> None:
+        if self.hides_active:
+            self.active = 0
 
     def _delete(self, pods: list[Pod], *, release: bool) -> None:
         """Delete pods. With `release` they give up their finalizer first, and so are not counted as failed."""

@@ -93,11 +93,23 @@ T = TypeVar("T")
 
 
 def parse_as(kind: type[T], raw: object) -> T:
-    """The typed view of `raw` (builtin JSON values).
+    """The typed view of `raw` (builtin JSON values); a field that is null is one that is absent, as in Go.
 
     Raises `msgspec.ValidationError`, whose message ends in the path of the value that does not fit.
     """
-    return msgspec.convert(raw, kind, dec_hook=_decode)
+    try:
+        return msgspec.convert(raw, kind, dec_hook=_decode)
+    except msgspec.ValidationError:  # nulls are rare: who has none need not be searched for them
+        without = _without_nulls(raw)
+        if without == raw:
+            raise
+        return msgspec.convert(without, kind, dec_hook=_decode)
+
+
+def _without_nulls(raw: Any) -> Any:
+    if isinstance(raw, dict):
+        return {key: _without_nulls(value) for key, value in raw.items() if value is not None}
+    return [_without_nulls(item) for item in raw] if isinstance(raw, list) else raw
 
 
 def to_wire(value: Value) -> JsonObject:
