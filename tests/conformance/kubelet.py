@@ -7,7 +7,8 @@
 What is compared: of pods, the statuses of containers, the phase, the conditions Initialized, Ready and ContainersReady,
 which containers are restarted, quality of service, who is critical; of nodes, whole histories of the eviction manager
 (conditions, who is evicted with which grace and words, events, who is admitted) and the groups of a graceful shutdown;
-of containers that end again and again, when each attempt starts.
+of containers that end again and again, when each attempt starts; of pods that come to a node one after another, who is
+taken, who is refused in which words, and who is preempted.
 A recording holds a seed, a digest of the case and upstream's answer; the generator makes the case again from the seed.
 Rules of the generator: chance must not show (no two thresholds but memory's can be met in one look, no two pods tie).
 """
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from seatrial.control import qos
-from seatrial.control.lifecycle import backoff, configuration, pods, pressure, rejection, shutdown, sync
+from seatrial.control.lifecycle import admission, backoff, configuration, pods, pressure, rejection, shutdown, sync
 from seatrial.control.lifecycle.eviction import ContainerUsage, DiskUsage, PodUsage
 from seatrial.control.lifecycle.facts import (
     ContainerFact,
@@ -39,14 +40,14 @@ from seatrial.control.lifecycle.facts import (
 )
 from seatrial.control.lifecycle.origins import is_critical
 from seatrial.control.lifecycle.pressure import Memory, Observation
-from seatrial.kube.objects import Pod, parse_as
+from seatrial.kube.objects import Node, Pod, parse_as
 from seatrial.kube.objects.base import to_wire
 
 Json = dict[str, Any]
 RECORDED: Final = Path(__file__).parent / "recordings" / "kubelet.jsonl.xz"
 T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NOW: Final = T0 + timedelta(seconds=1000)
-_KINDS: Final = ("pod", "pod", "pod", "pod", "eviction", "eviction", "shutdown", "backoff")
+_KINDS: Final = ("pod", "pod", "pod", "pod", "eviction", "eviction", "shutdown", "backoff", "admission")
 
 
 def made(seed: int) -> Json:
@@ -590,18 +591,95 @@ def _their_backoff(_: Json, raw: Any) -> Json:
     return {"starts": raw}
 
 
+def _admission_case(rng: random.Random) -> Json:
+    """A small node to which pods come; at most one resource that is neither cpu, memory, nor disk (Go's maps)."""
+    labels = {"kubernetes.io/os": "linux"} | ({"disk": "ssd"} if rng.random() < 0.5 else {})
+    allocatable = {"cpu": "4", "memory": "4Gi", "ephemeral-storage": "4Gi", "pods": str(rng.choice([3, 6, 20]))}
+    if rng.random() < 0.5:
+        allocatable["example.com/gpu"] = "2"
+    taints = [{"key": "k", "value": "v", "effect": "NoExecute"}] if rng.random() < 0.2 else []
+    node: Json = {"metadata": {"name": "n", "labels": labels}, "spec": {"taints": taints}}
+    node["status"] = {"allocatable": allocatable, "capacity": allocatable}
+    return {"node": node, "pods": [], "newcomers": [_newcomer(rng, number) for number in range(12)]}
+
+
+def _newcomer(rng: random.Random, number: int) -> Json:
+    pod = _member(rng, number)
+    pod["metadata"]["creationTimestamp"] = None
+    spec = pod["spec"]
+    spec["nodeName"] = "n"
+    held = spec["containers"][0]["resources"]
+    if rng.random() < 0.6:
+        held["requests"]["cpu"] = f"{rng.choice([1, 5, 10, 15, 30, 50]) * 100 + number}m"  # no two alike
+    if "memory" in held["requests"] and rng.random() < 0.5:
+        held["requests"]["memory"] = f"{rng.choice([500, 1500, 3000]) + number}Mi"
+    if rng.random() < 0.2:
+        held["requests"]["example.com/gpu"] = str(rng.choice([1, 2, 3]))
+    if rng.random() < 0.2:
+        exact = {"cpu": f"{500 + number}m", "memory": f"{200 + number}Mi"}
+        spec["containers"] = [{"name": "a", "image": "web:1", "resources": {"requests": exact, "limits": exact}}]
+    if rng.random() < 0.2:
+        port = {"containerPort": 80, "hostPort": rng.choice([80, 81]), "protocol": rng.choice(["TCP", "UDP"])}
+        spec["containers"][0]["ports"] = [port | ({"hostIP": "10.0.0.1"} if rng.random() < 0.3 else {})]
+    if rng.random() < 0.2:
+        spec["nodeSelector"] = {"disk": rng.choice(["ssd", "hdd"])}
+    if rng.random() < 0.7:
+        spec["tolerations"] = [{"key": "k", "operator": "Exists"}]
+    if rng.random() < 0.1:
+        spec["os"] = {"name": rng.choice(["linux", "windows"])}
+    if rng.random() < 0.1:
+        pod["metadata"]["labels"] = {"kubernetes.io/os": rng.choice(["linux", "windows"])}
+    return pod
+
+
+def _our_admission(case: Json) -> Json:
+    node = parse_as(Node, case["node"])
+    members: list[Pod] = []
+    answers = []
+    for raw in case["newcomers"]:
+        pod = parse_as(Pod, raw)
+        found = admission.admit(pod, node, members)
+        gone = {each.metadata.uid: admission.preemption(each, NOW) for each in found.preempted}
+        members = [each for each in members if each.metadata.uid not in gone]
+        if found.rejection is None:
+            members.append(pod)
+        answers.append(
+            {
+                "reason": found.rejection.reason if found.rejection is not None else "",
+                "message": found.rejection.message if found.rejection is not None else "",
+                "gone": [
+                    {"uid": uid, "reason": why.reason, "message": why.message, "disruption": why.disruption_message}
+                    for uid, why in gone.items()
+                ],
+            }
+        )
+    return {"newcomers": answers}
+
+
+def _their_admission(_: Json, raw: Any) -> Json:
+    return {"newcomers": raw}
+
+
 _GENERATORS: Final = {
     "pod": _pod_case,
     "eviction": _eviction_case,
     "shutdown": _shutdown_case,
     "backoff": _backoff_case,
+    "admission": _admission_case,
 }
-_OURS: Final = {"pod": _our_pod, "eviction": _our_eviction, "shutdown": _our_shutdown, "backoff": _our_backoff}
+_OURS: Final = {
+    "pod": _our_pod,
+    "eviction": _our_eviction,
+    "shutdown": _our_shutdown,
+    "backoff": _our_backoff,
+    "admission": _our_admission,
+}
 _THEIRS: Final = {
     "pod": _their_pod,
     "eviction": _their_eviction,
     "shutdown": _their_shutdown,
     "backoff": _their_backoff,
+    "admission": _their_admission,
 }
 
 

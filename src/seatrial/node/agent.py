@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from seatrial.control.lifecycle import origins, rejection, resize, shutdown, sync
+from seatrial.control.lifecycle import admission, origins, rejection, resize, shutdown, sync
 from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
 from seatrial.control.lifecycle.facts import (
     Action,
@@ -35,10 +35,11 @@ from seatrial.control.lifecycle.facts import (
     StopContainer,
     StopSandbox,
 )
+from seatrial.control.lifecycle.pods import DONE
 from seatrial.control.volumes import mounting
 from seatrial.control.writes import ConflictError, Delete, RecordEvent, RefusedError, UpdateStatus
 from seatrial.kube import schemas
-from seatrial.kube.objects import Node, Pod
+from seatrial.kube.objects import Node, Pod, PodStatus
 from seatrial.kube.quantities import Quantity
 from seatrial.node.api import Change, ClusterObjects
 from seatrial.node.heartbeat import Heartbeat
@@ -58,6 +59,13 @@ class _Watched:
     """What the agent remembers of one pod."""
 
     pod: Pod
+    allocated: Pod
+    """The pod with the resources that the node grants it."""
+    refusal: rejection.Rejection | None = None
+    """Why the node does not take the pod."""
+    waits_for: frozenset[str] = frozenset()
+    """The uids of those that have to go before this one begins; `waits_until` then it begins all the same."""
+    waits_until: datetime | None = None
     asked: dict[Action, datetime] = field(default_factory=dict)
     told: set[PodEvent] = field(default_factory=set)
     eviction: Eviction | None = None
@@ -103,6 +111,8 @@ class NodeAgent:
             allocatable=configuration.allocatable if renews else dict,
         )
         self._pods: dict[str, _Watched] = {}
+        self._waiting: set[str] = set()
+        """The uids of pods that wait until others have made room."""
         self.static_pods = StaticPods(name, cluster, clock, self._follow)
         self._manifests = (
             ManifestDirectory(
@@ -130,13 +140,18 @@ class NodeAgent:
         self._stop_watching: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Register the node, adopt the pods that are bound to it and follow them from now on."""
+        """Register the node, adopt the pods that are bound to it and follow them from now on.
+
+        As upstream's, a node that begins admits again what it ran before, the oldest first.
+        """
         self._runtime.on_change = self._wake
         self._heartbeat.start()
         self._stop_watching = self._cluster.subscribe(self._on_change)
-        for pod in self._cluster.all(Pod):
-            if pod.spec.node_name == self.name and not origins.is_mirror(pod):
-                self._follow(pod)
+        bound = [
+            pod for pod in self._cluster.all(Pod) if pod.spec.node_name == self.name and not origins.is_mirror(pod)
+        ]
+        for pod in sorted(bound, key=lambda each: each.metadata.creation_timestamp or self._clock.now()):
+            self._follow(pod)
         if self._manifests is not None:
             self._manifests.start()
         self.static_pods.start()
@@ -225,30 +240,30 @@ class NodeAgent:
             self._shutdown_timer = self._clock.call_at(step.wake_at, self._shut_down_further)
 
     def _go_off(self) -> None:
-        """The machine forgets; what it runs when it is switched on again begins anew, static pods too."""
+        """The machine forgets; what it runs when it is switched on again is admitted and begins anew."""
         self.fall_silent()
         self._heartbeat.show_ready()
         self._runtime.power_off()
-        for uid, watched in tuple(self._pods.items()):
-            watched.eviction = None
-            if origins.is_static(watched.pod):
-                del self._pods[uid]
+        self._pressure.forget()
+        self._pods.clear()
+        self._waiting.clear()
         self.static_pods.closed = False
         self.static_pods.forget()
         self._on_off(self.name)
 
     def _active(self) -> list[Pod]:
         """The pods of which something may run."""
-        return [watched.pod for watched in self._pods.values() if not self._is_gone(watched.pod)]
+        return [each.pod for each in self._pods.values() if each.refusal is None and not self._is_gone(each.pod)]
 
     def _is_gone(self, pod: Pod) -> bool:
         """Nothing of the pod is left on the node but dead containers, and it does not begin any more."""
         watched = self._pods.get(pod.metadata.uid)
         if watched is None:
             return True
+        if watched.pod.status.phase not in DONE:
+            return False
         facts = self._runtime.facts(watched.pod)
-        over = watched.pod.status.phase in ("Succeeded", "Failed")
-        return over and facts.sandbox is None and not any(each.finished_at is None for each in facts.containers)
+        return facts.sandbox is None and not any(each.finished_at is None for each in facts.containers)
 
     def _pause(self) -> None:
         self._stop_watching()
@@ -275,9 +290,15 @@ class NodeAgent:
         watched = self._pods.pop(uid)
         if watched.timer is not None:
             watched.timer.cancel()
+        self._waiting.discard(uid)
         self._runtime.forget(uid)
         self._report_volumes()
         self._wake_deferred()
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        for uid in self._waiting:
+            self._wake(uid)
 
     def _wake_deferred(self) -> None:
         """There may be room now for resizes that had to wait."""
@@ -287,27 +308,54 @@ class NodeAgent:
 
     def _follow(self, pod: Pod) -> None:
         uid = pod.metadata.uid
-        if uid not in self._pods and self._rejects(pod):
-            return
-        watched = self._pods.setdefault(uid, _Watched(pod))
+        watched = self._pods.get(uid)
+        if watched is None:
+            watched = _Watched(pod, pod)
+            if pod.status.phase not in DONE and pod.metadata.deletion_timestamp is None and not self._lost:
+                self._admit(watched)
+            self._pods[uid] = watched
         watched.pod = pod
         self._wake(uid)
 
-    def _rejects(self, pod: Pod) -> bool:
-        """A pod that comes to the node at a bad time fails at once."""
-        if pod.status.start_time is not None or pod.metadata.deletion_timestamp is not None or self._lost:
+    def _admit(self, newcomer: _Watched) -> None:
+        """Decide whether the pod is taken, and have those go that make room for it."""
+        pod, now = newcomer.pod, self._clock.now()
+        others = [
+            each.allocated
+            for each in self._pods.values()
+            if each.refusal is None
+            and (each.eviction is None or each.eviction.reason != admission.PREEMPTED)
+            and each.pod.status.phase not in DONE  # as the scheduler sees it, who binds as soon as it is told
+        ]
+        found = admission.admit(
+            pod,
+            self._heartbeat.node(),
+            others,
+            pressures=self._pressure.conditions,
+            shutting_down=self._shutdown is not None,
+            minor=self._minor,
+        )
+        newcomer.refusal = found.rejection
+        if found.rejection is not None:
+            self._tell(RecordEvent(pod, "Warning", found.rejection.reason, found.rejection.message))
+        if found.preempted:
+            newcomer.waits_for = frozenset(other.metadata.uid for other in found.preempted)
+            newcomer.waits_until = now + admission.patience(found.preempted)
+            self._waiting.add(pod.metadata.uid)
+            for other in found.preempted:
+                self.evict(other, admission.preemption(other, now))
+
+    def _waits_for_room(self, watched: _Watched, now: datetime) -> bool:
+        uid, until = watched.pod.metadata.uid, watched.waits_until
+        if until is None or uid not in self._waiting:
             return False
-        found = rejection.of(pod, self._pressure.conditions, shutting_down=self._shutdown is not None)
-        if found is None:
-            return False
-        self._tell(RecordEvent(pod, "Warning", found.reason, found.message))
-        status = rejection.status(pod, found, self._clock.now(), minor=self._minor)
-        self._pods[pod.metadata.uid] = _Watched(pod)
-        try:
-            self._cluster.apply(UpdateStatus(pod, msgspec.structs.replace(pod, status=status)))
-        except (ConflictError, RefusedError) as error:
-            logger.warning("status: %s", error)
-        return True
+        going = any(other in self._pods and not self._is_gone(self._pods[other].pod) for other in watched.waits_for)
+        if going and now < until and watched.pod.metadata.deletion_timestamp is None:
+            if watched.timer is None:
+                watched.timer = self._clock.call_at(until, lambda: self._wake(uid))
+            return True
+        self._waiting.discard(uid)
+        return False
 
     def _wake(self, uid: str) -> None:
         """Look at the pod soon; never at once, because we may be inside a write or a runtime's call."""
@@ -324,23 +372,18 @@ class NodeAgent:
         if self._lost:
             return
         now = self._clock.now()
-        pod, facts = watched.pod, self._facts(watched)
+        pod = watched.pod
+        if watched.refusal is not None and pod.status.phase not in DONE:
+            self._report(watched, rejection.status(pod, watched.refusal, now, minor=self._minor))
+            return
+        if self._waits_for_room(watched, now):
+            return
+        facts = self._facts(watched)
         self._use_volumes(watched, facts)
         decision = sync(pod, facts, now, minor=self._minor)
-        if decision.status != pod.status and origins.is_static(pod):
-            watched.pod = msgspec.structs.replace(pod, status=decision.status)
-            self.static_pods.report(watched.pod)
-            self._wake(uid)
-        elif decision.status != pod.status:
-            try:
-                self._cluster.apply(UpdateStatus(pod, msgspec.structs.replace(pod, status=decision.status)))
-            except ConflictError:
-                fresh = self._cluster.get(Pod, pod.metadata.namespace, pod.metadata.name)
-                if fresh is not None and fresh.metadata.uid == uid:
-                    self._follow(fresh)
-                return
-            except RefusedError as error:
-                logger.warning("status: %s", error)
+        watched.allocated = decision.allocated
+        if decision.status != pod.status and not self._report(watched, decision.status):
+            return
         for event in decision.events:
             self._record(watched, event)
         self._perform(watched, decision.allocated, decision.actions, facts, now)
@@ -350,12 +393,33 @@ class NodeAgent:
             watched.timer = None
         if wakes and uid in self._pods:
             watched.timer = self._clock.call_at(max(now, min(wakes)), lambda: self._wake(uid))
+        self._wake_waiting()
         if self._shutdown is not None:
             self._shut_down_further()
 
+    def _report(self, watched: _Watched, status: PodStatus) -> bool:
+        """Write the pod's status; False if somebody else wrote the pod, which then is looked at again."""
+        pod = watched.pod
+        reported = msgspec.structs.replace(pod, status=status)
+        if origins.is_static(pod):
+            watched.pod = reported
+            self.static_pods.report(reported)
+            self._wake(pod.metadata.uid)
+            return True
+        try:
+            self._cluster.apply(UpdateStatus(pod, reported))
+        except ConflictError:
+            fresh = self._cluster.get(Pod, pod.metadata.namespace, pod.metadata.name)
+            if fresh is not None and fresh.metadata.uid == pod.metadata.uid:
+                self._follow(fresh)
+            return False
+        except RefusedError as error:
+            logger.warning("status: %s", error)
+        return True
+
     def _use_volumes(self, watched: _Watched, facts: PodFacts) -> None:
         if any(mounting.is_claim(volume) for volume in watched.pod.spec.volumes):
-            ended = watched.pod.status.phase in ("Succeeded", "Failed") and facts.sandbox is None
+            ended = watched.pod.status.phase in DONE and facts.sandbox is None
             watched.in_use = frozenset() if ended else mounting.in_use(watched.pod, self._cluster)
             self._report_volumes()
 
@@ -376,7 +440,7 @@ class NodeAgent:
             return None
         used: dict[str, Quantity] = {}
         for uid, other in self._pods.items():
-            if uid != pod.metadata.uid and other.pod.status.phase not in ("Succeeded", "Failed"):
+            if uid != pod.metadata.uid and other.pod.status.phase not in DONE:
                 for name, amount in resize.requests(other.pod).items():
                     used[name] = used[name] + amount if name in used else amount
         return Room(node.status.allocatable, used)

@@ -100,6 +100,14 @@ class Heartbeat:
         else:
             self._write_lease(None)
 
+    def node(self) -> Node:
+        """The Node as the API has it; without the API's, as it would be registered."""
+        found = self._cluster.get(Node, "", self._name)
+        if found is not None:
+            return found
+        initial = Node(metadata=ObjectMeta(name=self._name, labels=default_labels(self._name)))
+        return replace(initial, status=self._described(initial))
+
     def stop(self) -> None:
         self._since = None
         if self._timer is not None:

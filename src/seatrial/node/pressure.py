@@ -71,6 +71,11 @@ class PressureWatch:
             self._timer.cancel()
             self._timer = None
 
+    def forget(self) -> None:
+        """The machine went off: nothing is known of it until the next look."""
+        self._memory, self.conditions, self._waiting = Memory(), (), None
+        self._show(())
+
     def look_soon(self) -> None:
         """A signal may have changed."""
         if self._running and self._timer is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seatrial.control.lifecycle import configuration, pressure, rejection, shutdown
+from seatrial.control.lifecycle import admission, configuration, pressure, rejection, shutdown
 from seatrial.control.lifecycle.facts import StopReason
 from seatrial.control.lifecycle.invariants import INVARIANTS
 from seatrial.control.lifecycle.transitions import TRANSITIONS, Effect, Resize, Role, State
@@ -93,6 +93,9 @@ begin it again.
 
 * *Rejection* (`rejection.py`): a pod that comes to a node which is short of something, or shuts down, fails at once:
   `{rejected[0].reason}` or `{rejected[1].reason}`. Critical pods are taken under pressure.
+* *Admission* (`admission.py`): so does a pod that does not fit what the node has left: `OutOfcpu`, `OutOfpods`,
+  `NodeAffinity`, `NodePorts`, `TaintToleration`, ... For a critical pod others go, reason
+  `{admission.PREEMPTED}`. A node that begins admits again what it ran, the oldest first.
 * *Pressure* (`pressure.py`, `eviction.py`): every {pressure.INTERVAL.seconds} s the node compares its signals with its
   thresholds; {conditions} show; one pod is ended, reason `Evicted`, and
   the node looks again when it has gone, or after {pressure.CLEANUP.seconds} s.

@@ -144,6 +144,8 @@ class Eviction:
     grace_s: int
     disruption: bool = True
     """It shows as a DisruptionTarget condition."""
+    disruption_message: str = ""
+    """What that condition says, if not `message`."""
 
 
 @dataclass(frozen=True, slots=True)

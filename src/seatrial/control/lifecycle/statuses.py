@@ -420,9 +420,8 @@ class _Context:
         others = {kind: each for kind, each in self._old.items() if kind not in OWN}
         eviction = self._facts.eviction
         if eviction is not None and eviction.disruption and self._terminal and self._pod.status.phase not in DONE:
-            others["DisruptionTarget"] = self._made(
-                "DisruptionTarget", "True", "TerminationByKubelet", eviction.message
-            )
+            text = eviction.disruption_message or eviction.message
+            others["DisruptionTarget"] = self._made("DisruptionTarget", "True", "TerminationByKubelet", text)
         conditions = [*others.values(), *self._resizes()]
         if self._minor >= SANDBOX_CONDITION_SINCE:
             conditions.append(self._sandbox())

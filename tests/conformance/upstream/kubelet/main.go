@@ -32,10 +32,12 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/eviction"
 	"k8s.io/kubernetes/pkg/kubelet/lifecycle"
 	_ "k8s.io/kubernetes/pkg/kubelet/nodeshutdown"
+	"k8s.io/kubernetes/pkg/kubelet/preemption"
 	"k8s.io/kubernetes/pkg/kubelet/prober"
 	"k8s.io/kubernetes/pkg/kubelet/prober/results"
 	"k8s.io/kubernetes/pkg/kubelet/status"
 	kubetypes "k8s.io/kubernetes/pkg/kubelet/types"
+	schedulerframework "k8s.io/kubernetes/pkg/scheduler/framework"
 	testingclock "k8s.io/utils/clock/testing"
 )
 
@@ -61,7 +63,7 @@ func migrateConfig(requested, critical time.Duration) []kubeletconfig.ShutdownGr
 
 // Case is one question; which fields it has depends on Kind.
 type Case struct {
-	Kind string `json:"kind"` // pod, eviction or shutdown
+	Kind string `json:"kind"` // pod, eviction, shutdown, backoff or admission
 
 	Pod        *v1.Pod              `json:"pod"`
 	Containers []Container          `json:"containers"`
@@ -83,6 +85,8 @@ type Case struct {
 	Newcomers  []*v1.Pod         `json:"newcomers"`
 
 	Runs []int64 `json:"runs"`
+
+	Node *v1.Node `json:"node"`
 
 	Requested  string                                           `json:"requested"`
 	Critical   string                                           `json:"critical"`
@@ -163,6 +167,8 @@ func answer(given *Case) any {
 		return shutdownAnswer(given)
 	case "backoff":
 		return backoffAnswer(given)
+	case "admission":
+		return admissionAnswer(given)
 	}
 	panic("no such kind: " + given.Kind)
 }
@@ -415,6 +421,44 @@ func backoffAnswer(given *Case) any {
 		at = now.Now().Unix()
 	}
 	return starts
+}
+
+// admissionAnswer has the newcomers come to the node one after the other; who is taken stays, who is preempted goes.
+func admissionAnswer(given *Case) any {
+	ctx := context.Background()
+	pods := append([]*v1.Pod{}, given.Pods...)
+	var gone []map[string]any
+	kill := func(pod *v1.Pod, _ bool, _ *int64, change func(*v1.PodStatus)) error {
+		made := v1.PodStatus{}
+		change(&made)
+		gone = append(gone, map[string]any{
+			"uid": pod.UID, "reason": made.Reason, "message": made.Message, "disruption": made.Conditions[0].Message,
+		})
+		left := []*v1.Pod{}
+		for _, other := range pods {
+			if other.UID != pod.UID {
+				left = append(left, other)
+			}
+		}
+		pods = left
+		return nil
+	}
+	active := func() []*v1.Pod { return append([]*v1.Pod{}, pods...) }
+	handler := lifecycle.NewPredicateAdmitHandler(
+		func(context.Context, bool) (*v1.Node, error) { return given.Node.DeepCopy(), nil },
+		preemption.NewCriticalPodAdmissionHandler(active, kill, &machine{}),
+		func(*schedulerframework.NodeInfo, *lifecycle.PodAdmitAttributes) error { return nil },
+	)
+	answers := []any{}
+	for _, pod := range given.Newcomers {
+		gone = []map[string]any{}
+		result := handler.Admit(ctx, &lifecycle.PodAdmitAttributes{Pod: pod, OtherPods: active(), Operation: lifecycle.AddOperation})
+		if result.Admit {
+			pods = append(pods, pod)
+		}
+		answers = append(answers, map[string]any{"reason": result.Reason, "message": result.Message, "gone": gone})
+	}
+	return answers
 }
 
 func shutdownAnswer(given *Case) any {
