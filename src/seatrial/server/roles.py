@@ -30,16 +30,17 @@ def bootstrap(api: Api) -> None:
     They are stored as they are, since they are written as the API stores such objects: a new cluster starts sooner.
     """
     now = wire_time(api.now())
-    for raw in bootstrap_policy.objects():
-        resource = api.kind(raw["apiVersion"], raw["kind"])
-        metadata = raw["metadata"]
-        namespace = metadata.get("namespace", "")
-        stored = api.store.get(storage_key(resource), namespace, metadata["name"])
-        if stored is None:
-            made = {**raw, "metadata": {**metadata, "uid": api.new_uid(), "creationTimestamp": now}}
-            api.store.put(storage_key(resource), namespace, metadata["name"], made)
-        elif (after := bootstrap_policy.reconciled(stored.raw, raw)) is not None:
-            api.update(resource, namespace, metadata["name"], after, Options(trusted=True))
+    with api.store.together():
+        for raw in bootstrap_policy.objects():
+            resource = api.kind(raw["apiVersion"], raw["kind"])
+            metadata = raw["metadata"]
+            namespace = metadata.get("namespace", "")
+            stored = api.store.get(storage_key(resource), namespace, metadata["name"])
+            if stored is None:
+                made = {**raw, "metadata": {**metadata, "uid": api.new_uid(), "creationTimestamp": now}}
+                api.store.put(storage_key(resource), namespace, metadata["name"], made)
+            elif (after := bootstrap_policy.reconciled(stored.raw, raw)) is not None:
+                api.update(resource, namespace, metadata["name"], after, Options(trusted=True))
 
 
 def check(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | None, user: access.User | None) -> None:

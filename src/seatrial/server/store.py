@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -187,6 +188,19 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"the cluster's database cannot be written: {error}. Is the disk full?") from error
         self._pending = False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One commit for all changes inside, where each would commit itself."""
+        if self.on_pending is not None:
+            yield
+            return
+        self.on_pending = lambda: None
+        try:
+            yield
+        finally:
+            self.on_pending = None
+            self.commit()
 
     def close(self) -> None:
         self.commit()
