@@ -10,6 +10,7 @@ from seatrial.control import CONTROLLERS
 from seatrial.control.replicaset import victims
 from seatrial.control.writes import Propagation
 from seatrial.kube.objects import (
+    ConfigMap,
     Deployment,
     EndpointSlice,
     Key,
@@ -181,9 +182,57 @@ def test_a_deleted_namespace_is_emptied_pods_first_and_then_goes() -> None:
     assert cluster.objects == {}
 
 
-def contents_of(cluster: Harness) -> str:
+def test_a_namespace_says_which_pods_should_have_ended() -> None:
+    cluster = Harness(CONTROLLERS)
+    spec = {"finalizers": ["kubernetes"]}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}, "spec": spec})
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"nodeName": "lost", "containers": [{"name": "app", "image": "app:1"}]},
+        }
+    )
+    pod = cluster.get(Pod, "p")
+    cluster.objects[pod.key] = replace(pod, spec=replace(pod.spec, termination_grace_period_seconds=30))
+    cluster.delete(Key("Namespace", "", "default"))
+    cluster.settle()
+    assert condition_of(cluster, "NamespaceDeletionContentFailure").startswith("All content successfully deleted")
+    cluster.now += timedelta(seconds=31)
+    cluster.settle()
+    assert condition_of(cluster, "NamespaceDeletionContentFailure") == (
+        "Failed to delete all resource types, 1 remaining: "
+        "unexpected items still remain in namespace: default for gvr: /v1, Resource=pods"
+    )
+
+
+def test_an_owner_that_goes_is_seen_waiting_by_dependents_that_do_not_block_it() -> None:
+    """So what has dependents of its own waits for them in turn. The harness asks in the order of names."""
+    cluster = Harness(CONTROLLERS)
+    for name, owner in (("first", ""), ("second", "first"), ("third", "second")):
+        meta: dict[str, object] = {"name": name, "namespace": "default"}
+        if owner:
+            uid = cluster.get(ConfigMap, owner).metadata.uid
+            meta["ownerReferences"] = [{"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid}]
+        cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+    second = cluster.get(ConfigMap, "second")
+    held = replace(second.metadata, finalizers=("example.com/hold",))
+    cluster.objects[second.key] = replace(second, metadata=held)
+    cluster.delete(Key("ConfigMap", "default", "first"), Propagation.FOREGROUND)
+    cluster.settle()
+    assert Key("ConfigMap", "default", "first") not in cluster.objects
+    assert Key("ConfigMap", "default", "third") not in cluster.objects, "the second waits for it, and has not gone"
+    assert cluster.get(ConfigMap, "second").metadata.deletion_timestamp is not None
+
+
+def condition_of(cluster: Harness, kind: str) -> str:
     conditions = {c.type: c.message for c in cluster.get(Namespace, "default", "").status.conditions}
-    return conditions["NamespaceContentRemaining"]
+    return conditions[kind]
+
+
+def contents_of(cluster: Harness) -> str:
+    return condition_of(cluster, "NamespaceContentRemaining")
 
 
 def test_an_ingress_goes_with_the_service_that_owns_it() -> None:

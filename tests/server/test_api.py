@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from seatrial.kube.objects import JsonObject
+from seatrial.kube.objects import JsonObject, PriorityClass, parse_as
+from seatrial.server import priorities
 from seatrial.server.api import Api
 from seatrial.server.errors import StatusError
 from seatrial.server.requests import STRATEGIC_PATCH, DeleteOptions, Filter, Options
@@ -95,6 +96,43 @@ def test_a_bound_pod_is_deleted_gracefully_and_an_unbound_one_at_once(api: Api) 
     api.delete(kind, "default", "bound", DeleteOptions(grace_period_s=0))
     with refused(404):
         api.get(kind, "default", "bound")
+
+
+def test_a_second_deletion_of_a_pod_changes_nothing_unless_it_leaves_less_time(api: Api) -> None:
+    kind = api.kind("v1", "Pod")
+    api.create(kind, "default", pod("bound", "n"))
+    left = api.delete(kind, "default", "bound")
+    for again in (
+        DeleteOptions(),
+        DeleteOptions(propagation="Foreground"),
+        DeleteOptions(grace_period_s=60),
+    ):
+        assert api.delete(kind, "default", "bound", again) == left
+    api.patch(kind, "default", "bound", {"status": {"phase": "Failed"}}, subresource="status")
+    assert api.delete(kind, "default", "bound")["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert api.delete(kind, "default", "bound", DeleteOptions(grace_period_s=5))["metadata"]["deletionTimestamp"]
+    assert api.get(kind, "default", "bound")["metadata"]["deletionGracePeriodSeconds"] == 5
+
+
+def test_a_new_pod_reads_one_priority_class_only(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: every pod that is created asks."""
+    classes = api.kind("scheduling.k8s.io/v1", "PriorityClass")
+    for number in range(20):
+        given = {"metadata": {"name": f"c{number}"}, "value": number, "globalDefault": number == 7}
+        api.create(classes, "", {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", **given})
+    read: list[str] = []
+
+    def counted(kind: type[PriorityClass], raw: JsonObject) -> PriorityClass:
+        read.append(raw["metadata"]["name"])
+        return parse_as(kind, raw)
+
+    monkeypatch.setattr(priorities, "parse_as", counted)
+    kind = api.kind("v1", "Pod")
+    assert api.create(kind, "default", pod("usual"))["spec"]["priority"] == 7
+    asking = pod("asking")
+    asking["spec"]["priorityClassName"] = "c3"
+    assert api.create(kind, "default", asking)["spec"]["priority"] == 3
+    assert read == ["c7", "c3"]
 
 
 def test_an_object_with_finalizers_goes_when_the_last_is_removed(api: Api) -> None:

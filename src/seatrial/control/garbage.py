@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
@@ -25,18 +26,39 @@ ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
 
 
+class _Memory(Struct, frozen=True):
+    """Of an object with wrong owners, which ones were looked at: people are told about one at most, and when it is new.
+
+    `stood`: all dependents have seen this owner waiting. They look first, also those that do not block it: what has
+    dependents of its own then waits for them in turn.
+    """
+
+    owners: tuple[str, ...] = ()
+    stood: bool = False
+
+    def worth_keeping(self) -> _Memory | None:
+        return self if self.owners or self.stood else None
+
+
 def reconcile(seen: Seen) -> Decision:
     subject = seen.subject
     meta = subject.metadata
     related = [obj for kind in OBJECTS for obj in seen.all(kind)]
-    told = _misplaced(subject, related)
-    said: list[Write] = [told] if told is not None and seen.memory != told.message else []
-    memory = None if told is None else told.message
+    before = seen.memory
+    assert before is None or isinstance(before, _Memory)
+    told = _misplaced(subject, related, () if before is None else before.owners)
+    said: list[Write] = [told] if told is not None else []
+    memory = _Memory()
+    if (before is not None and before.owners) or _has_wrong_owner(subject, related):
+        memory = _Memory(tuple(ref.uid for ref in meta.owner_references))
     dependents = [obj for obj in related if any(ref.uid == meta.uid for ref in obj.metadata.owner_references)]
     if meta.deletion_timestamp is not None:
-        return Decision((*said, *_let_go(subject, dependents)), memory=memory)
+        memory = replace(memory, stood=FOREGROUND in meta.finalizers)
+        if memory.stood and (before is None or not before.stood) and not all(map(_is_going, dependents)):
+            return Decision(tuple(said), wake_at=seen.now, memory=memory)
+        return Decision((*said, *_let_go(subject, dependents)), memory=memory.worth_keeping())
     known = scopes(seen.all(CustomResourceDefinition))
-    return Decision((*said, *_collect(subject, related, dependents, known)), memory=memory)
+    return Decision((*said, *_collect(subject, related, dependents, known)), memory=memory.worth_keeping())
 
 
 def _collect(
@@ -98,12 +120,18 @@ def _is_meant(ref: OwnerReference, obj: Object, subject: Object) -> bool:
     )
 
 
-def _misplaced(subject: Object, related: list[Object]) -> RecordEvent | None:
-    """What people are told of an owner in another namespace."""
+def _has_wrong_owner(subject: Object, related: list[Object]) -> bool:
+    owners = {obj.metadata.uid: obj for obj in related}
+    known = ((ref, owners[ref.uid]) for ref in subject.metadata.owner_references if ref.uid in owners)
+    return any(not _is_meant(ref, owner, subject) for ref, owner in known)
+
+
+def _misplaced(subject: Object, related: list[Object], looked_at: tuple[str, ...]) -> RecordEvent | None:
+    """What people are told of a new owner in another namespace."""
     meta = subject.metadata
     owners = {obj.metadata.uid: obj for obj in related}
     for ref in meta.owner_references:
-        owner = owners.get(ref.uid)
+        owner = owners.get(ref.uid) if ref.uid not in looked_at else None
         if owner is not None and owner.metadata.namespace not in ("", meta.namespace):
             place = f"{ref.api_version}/{ref.kind}, namespace: {meta.namespace}, name: {ref.name}, uid: {ref.uid}"
             message = f'ownerRef [{place}] does not exist in namespace "{meta.namespace}"'

@@ -1,13 +1,15 @@
 """The namespace controller: a deleted namespace loses its contents, pods first, and then its own finalizer.
 
 Since 1.33 nothing else goes while a pod is there, so that its network policies outlive it (KEP-5080). Objects with
-finalizers are waited for; the conditions say which ones, in upstream's words. Whoever stores kinds without a typed
-view removes them when the finalizer goes.
+finalizers are waited for, pods as long as they may take to end; the conditions say which ones, in upstream's words.
+Whoever stores kinds without a typed view removes them when the finalizer goes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,7 +18,7 @@ from seatrial.control.controller import Controller, Decision, Read, Relation, Se
 from seatrial.control.garbage import FOREGROUND, ORPHAN, ownership_only
 from seatrial.control.kinds import resource_of
 from seatrial.control.writes import Delete, Update, UpdateStatus, Write
-from seatrial.kube.objects import KINDS, CustomResource, Namespace, Node, Object, Pod
+from seatrial.kube.objects import KINDS, CustomResource, Namespace, Node, Object, Pod, PodSpec, PodStatus
 from seatrial.kube.objects.config import NamespaceCondition
 
 FINALIZER: Final = "kubernetes"
@@ -54,11 +56,23 @@ def reconcile(seen: Seen) -> Decision:
     writes: list[Write] = [Delete(obj) for obj in pods or contents if _is_to_be_deleted(obj)]
     # While pods are waited for, upstream has not looked at the rest and says that all is well.
     remaining = [] if pods else [obj for obj in contents if obj.metadata.finalizers or isinstance(obj, Pod)]
-    conditions = _conditions(remaining, subject, seen)
+    patient_until = _patient_until(subject, contents)
+    going = [obj for obj in contents if isinstance(obj, Pod) and obj.metadata.deletion_timestamp is not None]
+    overdue = going if seen.now >= patient_until else []
+    conditions = _conditions(remaining, overdue, subject, seen)
     status = replace(subject.status, phase="Terminating", conditions=conditions)
     if status != subject.status:
         writes.append(UpdateStatus(subject, replace(subject, status=status)))
-    return Decision(tuple(writes))
+    return Decision(tuple(writes), wake_at=patient_until if seen.now < patient_until else None)
+
+
+def _patient_until(subject: Namespace, contents: Iterable[Object]) -> datetime:
+    """When the last pod should have ended: those that have not by then are a failure, unless finalizers hold one."""
+    asked_at = subject.metadata.deletion_timestamp
+    assert asked_at is not None
+    running = (obj for obj in contents if isinstance(obj, Pod) and obj.status.phase not in ("Succeeded", "Failed"))
+    graces = (pod.spec.termination_grace_period_seconds for pod in running)
+    return asked_at + timedelta(seconds=max((grace for grace in graces if grace is not None), default=0))
 
 
 def _is_to_be_deleted(obj: Object) -> bool:
@@ -68,12 +82,19 @@ def _is_to_be_deleted(obj: Object) -> bool:
     )
 
 
-def _conditions(remaining: list[Object], subject: Namespace, seen: Seen) -> tuple[NamespaceCondition, ...]:
+def _conditions(
+    remaining: list[Object], overdue: list[Pod], subject: Namespace, seen: Seen
+) -> tuple[NamespaceCondition, ...]:
     instances = Counter(map(_resource, remaining))
     listed = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(instances.items()))
     finalizers = Counter(name for obj in remaining for name in obj.metadata.finalizers)
     waiting = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
+    failure = ""
+    if overdue and not any(pod.metadata.finalizers for pod in overdue):
+        what = f"unexpected items still remain in namespace: {subject.metadata.name} for gvr: /v1, Resource=pods"
+        failure = f"Failed to delete all resource types, 1 remaining: {what}"
     found = {
+        "NamespaceDeletionContentFailure": ("ContentDeletionFailed", failure),
         "NamespaceContentRemaining": (
             "SomeResourcesRemain",
             f"Some resources are remaining: {listed}" if listed else "",
@@ -110,11 +131,20 @@ def _resource(obj: Object) -> str:
     return name if "." in name else f"{name}."
 
 
+def _pod(obj: Object) -> Object:
+    """A pod as any object, and how long it may take to end."""
+    assert isinstance(obj, Pod)
+    viewed = ownership_only(obj)
+    assert isinstance(viewed, Pod)
+    spec = PodSpec(termination_grace_period_seconds=obj.spec.termination_grace_period_seconds)
+    return replace(viewed, spec=spec, status=PodStatus(phase=obj.status.phase))
+
+
 CONTROLLER = Controller(
     name="namespace-controller",
     actor="Namespace controller",
     subject=Namespace,
-    reads=tuple(Read(kind, Relation.WITHIN, view=ownership_only) for kind in _CONTENTS),
+    reads=tuple(Read(kind, Relation.WITHIN, view=_pod if kind is Pod else ownership_only) for kind in _CONTENTS),
     reconcile=reconcile,
     concerned=lambda namespace: namespace.metadata.deletion_timestamp is not None,
 )

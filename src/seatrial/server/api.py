@@ -405,6 +405,8 @@ class Api:
         if resource.native == "PriorityClass" and name in priorities.SYSTEM_NAMES:
             why = "this is a system priority class and cannot be deleted"
             raise errors.forbidden(resource.plural, resource.group, name, why)
+        if strategies.is_under_way(resource, before, options):
+            return self.served(resource, before)
         grace_s = strategies.grace_s(resource, before, options)
         finalizers = list(metadata.get("finalizers") or ())
         policies = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}

@@ -207,9 +207,16 @@ def grace_s(resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
         wanted_s = DEFAULT_POD_GRACE_S
     if wanted_s < 0:
         wanted_s = 1
-    if not spec.get("nodeName") or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-        return 0
     if metadata.get("deletionTimestamp"):
         # Grace can only be shortened once deletion has begun.
         return min(int(wanted_s), metadata.get("deletionGracePeriodSeconds") or 0)
+    if not spec.get("nodeName") or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
     return int(wanted_s)
+
+
+def is_under_way(resource: Resource, raw: JsonObject, options: DeleteOptions) -> bool:
+    """A pod that has time to end is deleted once: a second deletion changes nothing, unless it leaves less time."""
+    left_s = raw["metadata"].get("deletionGracePeriodSeconds") or 0
+    wanted_s = options.grace_period_s
+    return resource.native == "Pod" and left_s > 0 and (wanted_s is None or (1 if wanted_s < 0 else wanted_s) >= left_s)
