@@ -115,8 +115,8 @@ def _unsized(raw: Any) -> Any:
 
 def _compare_alike(upstream: list[Any], ours: list[Any], path: str) -> Iterator[str]:
     """Objects without names: those that only one side has; two that are nearly the same are told field by field."""
-    counts = {msgspec.json.encode(item, order="sorted"): [count, 0, item] for count, item in upstream}
-    for count, item in ours:
+    counts = {msgspec.json.encode(item, order="sorted"): [count, 0, item] for count, item in upstream or ()}
+    for count, item in ours or ():
         counts.setdefault(msgspec.json.encode(item, order="sorted"), [0, 0, item])[1] = count
     differing = [(theirs, mine, item) for theirs, mine, item in counts.values() if theirs != mine]
     more = [item for theirs, mine, item in differing if theirs > mine]
