@@ -249,6 +249,8 @@ def play_ours(
 ) -> list[Snapshot]:
     """A recorded script again, each command and each look at the second at which upstream had it."""
     script = recording.script
+    if script.kind == "daemonset" and not script.nodes_alike:  # older recordings of DaemonSets do not show nodes
+        kinds = frozenset(kinds) - {"Node"}
     ours = Ours(script.seed, minor=minor, nodes=script.kind in OF_NODES)
     return list(_snapshots(ours, recording, kinds, step_s))
 
