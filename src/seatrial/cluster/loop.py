@@ -158,10 +158,11 @@ class ControlLoop:
                 if trigger.read.notices is not None:
                     self._wake_noticing(trigger, trigger.read.notices, change)
                     continue
-                for side in sides:
+                for side in sides if trigger.read.leaves else sides[-1:]:
                     self._wake_related(trigger, side, None)
             elif len(sides) == 2:
-                self._wake_related(trigger, sides[0], sides[1])
+                if trigger.read.leaves:
+                    self._wake_related(trigger, sides[0], sides[1])
                 self._wake_related(trigger, sides[1], sides[0])
 
     def _wake_noticing(self, trigger: _Trigger, notices: Callable[[Seen, Object | None], bool], change: Change) -> None:
@@ -335,7 +336,7 @@ def _triggers(controllers: Sequence[Controller]) -> dict[type[Object], list[_Tri
         for read in controller.reads:
             if read.wakes:
                 assert read.notices is None or read.relation is Relation.ALL, "only asked where all are related"
-                alike = (read.relation, read.label, read.view, read.appears, read.notices)
+                alike = (read.relation, read.label, read.view, read.appears, read.leaves, read.notices)
                 trigger = found.setdefault(read.kind, {}).setdefault(alike, _Trigger(read))
                 positions = trigger.controllers.setdefault(controller.subject, [])
                 if position not in positions:

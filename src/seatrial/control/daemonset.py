@@ -99,7 +99,7 @@ def reconcile(seen: Seen) -> Decision:
         return Decision((*work.writes, *told), work.wake_at(), memory=work.memory())
     if not work.manage() and subject.spec.update_strategy.type == "RollingUpdate":
         work.roll()
-    truncated = [] if work.is_stuck else history.truncate(pods)
+    truncated = [] if work.is_stuck() else history.truncate(pods)
     writes = (*history.writes, *claims, *work.writes, *truncated, *work.tell())
     return Decision(writes, work.wake_at(), memory=work.memory())
 
@@ -189,8 +189,6 @@ class _Work:
     on_node: dict[str, list[Pod]] = field(init=False)
     writes: list[Write] = field(default_factory=list)
     retries: list[datetime] = field(default_factory=list)
-    is_stuck: bool = False
-    """The rolling update cannot go on, and old revisions are left as they are."""
 
     def __post_init__(self) -> None:
         self.template = _completed(self.set, self.hash)
@@ -291,6 +289,19 @@ class _Work:
         else:
             self._surge(names, surge, desired)
 
+    def is_stuck(self) -> bool:
+        """With a surge upstream asks for the node of an outdated pod, and fails if it is no more.
+
+        Then it neither goes on with the update nor deletes old revisions.
+        """
+        if self.set.spec.update_strategy.type != "RollingUpdate" or not self._surges:
+            return False
+        return any(
+            len(found[1]) == 1 and not found[0]
+            for name in self.on_node
+            if name not in self.should_run and (found := self._by_revision(name))
+        )
+
     def _replace(self, names: list[str], allowed: int) -> None:
         """Delete outdated pods: those that are unavailable anyway, others as far as `allowed`."""
         unavailable = 0
@@ -309,20 +320,16 @@ class _Work:
         self._write([], [*down, *candidates[: max(0, allowed - unavailable)]])
 
     def _surge(self, names: list[str], allowed: int, desired: int) -> None:
-        """Add updated pods beside outdated ones, and delete the latter when the former are available.
-
-        While an outdated pod is on a node that is no more, upstream does nothing: it asks for the node and fails.
-        """
-        revisions_on = {name: self._by_revision(name) for name in names}
-        if any(len(old) == 1 and not new and name not in self.should_run for name, (new, old) in revisions_on.items()):
-            self.is_stuck = True
+        """Add updated pods beside outdated ones, and delete the latter when the former are available."""
+        if self.is_stuck():
             return
         surging = available = 0
         gone: list[Pod] = []
         misplaced: list[Pod] = []
         at_once: list[str] = []
         candidates: list[str] = []
-        for name, (new, old) in revisions_on.items():
+        for name in names:
+            new, old = self._by_revision(name)
             if len(new) > 1 or len(old) > 1:
                 surging += 1
                 continue

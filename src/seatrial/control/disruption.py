@@ -1,9 +1,9 @@
 """Disruption budgets: how many pods may go voluntarily, whether this one may, and what happens to stale intentions.
 
 `CONTROLLER` keeps each PodDisruptionBudget's status, and looks when the budget or its pods change, not when their
-owners are scaled; `OVERLAPS` warns of a pod that several budgets select; `evict` is what the eviction subresource
-decides, on the pod and the budgets as they are; `CLEANING` takes back a DisruptionTarget condition whose pod was not
-deleted after all.
+owners are scaled or a pod gets other labels; `OVERLAPS` warns of a pod that several budgets select; `evict` is what the
+eviction subresource decides, on the pod and the budgets as they are; `CLEANING` takes back a DisruptionTarget condition
+whose pod was not deleted after all.
 A budget that is not up to date allows nothing: that is the safe side.
 """
 
@@ -383,7 +383,7 @@ CONTROLLER: Final = Controller(
     actor="Disruption controller",
     subject=PodDisruptionBudget,
     reads=(
-        Read(Pod, Relation.SELECTED, view=_pod_view),
+        Read(Pod, Relation.SELECTED, view=_pod_view, leaves=False),
         Read(Deployment, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
         Read(ReplicaSet, Relation.NEIGHBOUR, view=_scale_view, wakes=False),
         Read(ReplicationController, Relation.NEIGHBOUR, view=_scale_view, wakes=False),

@@ -557,7 +557,7 @@ CONTROLLER = Controller(
         Read(Pod, Relation.OWNED, view=_view),
         Read(Pod, Relation.SELECTED, view=_view),
         Read(ControllerRevision, Relation.NEIGHBOUR, wakes=False),
-        Read(PersistentVolumeClaim, Relation.NEIGHBOUR, view=retention.view),
+        Read(PersistentVolumeClaim, Relation.NEIGHBOUR, view=retention.view, wakes=False),
     ),
     reconcile=reconcile,
     hears_refusals=True,

@@ -12,6 +12,7 @@ import msgspec
 
 from tests.conformance.histories.script import Nodes, Pods, Script, Snapshot, told
 
+_REFUSED = re.compile(r'pods "([\w.-]+-)\w{5}"(?= is forbidden)')
 _IMMUTABLE = re.compile(r"Invalid value: \{.*\}: field is immutable")
 """Upstream prints its Go structs, we print the JSON."""
 
@@ -71,10 +72,10 @@ def compare(upstream: Any, ours: Any, path: str = "") -> Iterator[str]:
 def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
     """Without what chance decides, or what only one side can say.
 
-    Left out are the events that upstream's recorder summed up or kept to itself, and which of several budgets hears of
-    a pod. Of a Deployment's ReplicaSets, how
-    often they were resized (their generation) and whether one acted on a size that stood for a moment only (its
-    events): that hangs on how two controllers, which run side by side, follow each other.
+    Left out are the events that upstream's recorder summed up or kept to itself, which of several budgets hears of a
+    pod, and conflicts: a controller's cache was behind, and it tried again. Of a Deployment's ReplicaSets, how often
+    they were resized (their generation) and whether one acted on a size that stood for a moment only (its events): that
+    hangs on how two controllers, which run side by side, follow each other.
     """
     summed = {key for side in (one, other) for key, texts in side["events"].items() if texts == ["…"]}
     loud = {about for side in (one, other) for about in side.get("loud", ())}
@@ -84,9 +85,18 @@ def _comparable(one: Snapshot, other: Snapshot) -> Snapshot:
         for key, texts in one["events"].items()
         if key.partition(" ")[0] not in loud and not (owned and key.startswith("ReplicaSet/") and "Successful" in key)
     }
-    events = {key: sorted(map(_in_order, texts)) for key, texts in events.items()}
-    objects = {key: _unsized(raw) if key.startswith("ReplicaSet/") else raw for key, raw in one["objects"].items()}
-    kept = {key: value for key, value in one.items() if key not in ("restless", "loud")}
+    events = {
+        key: sorted({_in_order(_REFUSED.sub(r'pods "\1*"', text)) for text in texts}) for key, texts in events.items()
+    }
+    events = {
+        key: left
+        for key, texts in events.items()
+        if (left := [text for text in texts if "has been modified" not in text])
+    }
+    objects = {
+        key: _anonymous(_unsized(raw) if key.startswith("ReplicaSet/") else raw) for key, raw in one["objects"].items()
+    }
+    kept = {"hosts": [], **{key: value for key, value in one.items() if key not in ("restless", "loud")}}
     answers = [_IMMUTABLE.sub("Invalid value: …: field is immutable", text) for text in one["answers"]]
     return {
         **kept,
@@ -104,6 +114,15 @@ def _in_order(text: str) -> str:
 
 def _amount(go: re.Match[str]) -> str:
     return go["text"] if go["type"] == "1" else go["number"]
+
+
+def _anonymous(raw: Any) -> Any:
+    """Without the drawn names of pods that were refused, in what a condition says of them."""
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    if not any(_REFUSED.search(each.get("message") or "") for each in conditions):
+        return raw
+    shown = [{**each, "message": _REFUSED.sub(r'pods "\1*"', each.get("message") or "")} for each in conditions]
+    return {**raw, "status": {**raw["status"], "conditions": shown}}
 
 
 def _unsized(raw: Any) -> Any:

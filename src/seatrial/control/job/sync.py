@@ -474,6 +474,8 @@ class Sync:
         uncounted = self.uncounted
         if uncounted.succeeded or uncounted.failed or (self.delays_the_end and self.terminating > 0):
             return False
+        if self.status.start_time is None:  # the API takes no end of a Job that has not started, or is suspended
+            return False
         self.status = replace(self.status, conditions=with_condition(self.status.conditions, end))
         if end.type == "Complete":
             self.status = replace(self.status, completion_time=self.now)

@@ -304,7 +304,7 @@ func (w *world) do(asked command) {
 			}
 		}
 	case "leave": // deletion in the foreground: it stays until a finalizer goes
-		if known {
+		if known && there.DeletionTimestamp == nil {
 			there.DeletionTimestamp, there.Finalizers = &now, []string{"foregroundDeletion"}
 			_, err := cronJobs.Update(w.ctx, there, metav1.UpdateOptions{})
 			must(err)
