@@ -163,6 +163,7 @@ def test_an_http_hook_is_called_before_the_stop_signal(state: Path) -> None:
             assert "yes" in await bench.sh(web, "web", f"until {listening}; do sleep 0.1; done 2> /dev/null")
             bench.runtime.perform(web, StopContainer("web", 0, 10, StopReason.POD_ENDS))
             await until(lambda: bench.last(web, "web").finished_at, "the end")  # type: ignore[union-attr]
+            await until(lambda: all(text in log.read_text() for text in ("/bye", "told to stop")), "both in the log")
             said = log.read_text()
             assert 0 < said.index("/bye") < said.index("told to stop")
             ended = bench.last(web, "web")
