@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.autoscaler.recording import load
+from tests.conformance.autoscaler.recording import RECORDING
 from tests.conformance.autoscaler.replay import differences
 
 PARTS = 10
@@ -17,7 +17,7 @@ PARTS = 10
 @pytest.mark.parametrize("part", range(PARTS))
 def test_recorded_histories(part: int) -> None:
     replayed = 0
-    for seed, history, decisions in load(part, PARTS * 10):
+    for seed, history, decisions in RECORDING.load(part, PARTS * 10):
         found = list(differences(history, decisions))
         assert not found, f"history {seed}: {found[0]}"
         replayed += len(decisions)

@@ -11,7 +11,7 @@ import pytest
 from seatrial.cluster.virtual import VirtualCluster
 from tests.conformance.customresources import conversation
 from tests.conformance.customresources.judging import judge
-from tests.conformance.customresources.recording import load
+from tests.conformance.customresources.recording import RECORDING
 
 PARTS = 5
 
@@ -19,7 +19,7 @@ PARTS = 5
 @pytest.mark.parametrize("part", range(PARTS))
 def test_recorded_cases(part: int) -> None:
     accepted = refused = 0
-    for seed, invented, answer in load(part, PARTS * 4):
+    for seed, invented, answer in RECORDING.load(part, PARTS * 4):
         assert judge(invented) == answer, f"case {seed}"
         refused += bool(answer["faults"])
         accepted += sum(not each["faults"] for each in answer["objects"] or ())

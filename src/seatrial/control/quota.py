@@ -19,6 +19,7 @@ from seatrial.control.controller import Controller, Decision, Read, Relation, Se
 from seatrial.control.garbage import ownership_only
 from seatrial.control.kinds import OBJECTS, resource_of, served
 from seatrial.control.podsizes import total
+from seatrial.control.volumes.protection import attributes_classes
 from seatrial.control.writes import UpdateStatus
 from seatrial.kube.objects import (
     KINDS,
@@ -246,7 +247,7 @@ def _in_scope(quota: ResourceQuota, obj: Object) -> bool:
 
 def _matches(scope: ScopedResourceSelectorRequirement, obj: Object) -> bool:
     if isinstance(obj, PersistentVolumeClaim) and scope.scope_name == "VolumeAttributesClass":
-        return _selects_one(scope, _attributes_classes(obj))
+        return _selects_one(scope, set(attributes_classes(obj)))
     if not isinstance(obj, Pod):
         return False
     match scope.scope_name:
@@ -275,14 +276,6 @@ def _selects_one(scope: ScopedResourceSelectorRequirement, names: set[str]) -> b
         case "DoesNotExist":
             return not names
     return bool(names)
-
-
-def _attributes_classes(claim: PersistentVolumeClaim) -> set[str]:
-    """That asked for, that in force and that being changed to."""
-    modified = claim.status.modify_volume_status
-    target = None if modified is None else modified.target_volume_attributes_class_name
-    names = (claim.spec.volume_attributes_class_name, claim.status.current_volume_attributes_class_name, target)
-    return {name for name in names if name}
 
 
 def _reaches_other_namespaces(spec: PodSpec) -> bool:

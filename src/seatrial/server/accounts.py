@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seatrial.control import podaccount, tokens
 from seatrial.control.tokens import Bound, Reference
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject, ObjectMeta, ServiceAccount, parse_as
-from seatrial.server import errors
+from seatrial.server import errors, fields
 from seatrial.server.errors import Cause
 from seatrial.server.times import wire_time
 
@@ -62,7 +61,7 @@ def token(api: Api, namespace: str, name: str, raw: JsonObject) -> JsonObject:
         )
     if metadata.get("name", name) not in ("", name):
         why = "must match the service account name if specified"
-        raise errors.invalid(_KIND, _GROUP, name, [_invalid("metadata.name", metadata["name"], why)])
+        raise errors.invalid(_KIND, _GROUP, name, [fields.invalid("metadata.name", metadata["name"], why)])
     account = _metadata(api, "serviceaccounts", namespace, name)
     if metadata.get("uid", account.uid) not in ("", account.uid):
         why = (
@@ -107,9 +106,9 @@ def _causes(spec: JsonObject) -> Iterator[Cause]:
     seconds = spec["expirationSeconds"]
     path = "spec.expirationSeconds"
     if seconds < tokens.SHORTEST_S:
-        yield _invalid(path, seconds, "may not specify a duration less than 10 minutes")
+        yield fields.invalid(path, seconds, "may not specify a duration less than 10 minutes")
     if seconds > tokens.LONGEST_S:
-        yield _invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")
+        yield fields.invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")
 
 
 def _bound(api: Api, namespace: str, account: str, reference: JsonObject | None) -> Bound:
@@ -155,8 +154,3 @@ def _metadata(api: Api, plural: str, namespace: str, name: str) -> ObjectMeta:
     if stored is None:
         raise errors.not_found(plural, "", name)
     return parse_as(ObjectMeta, stored.raw["metadata"])
-
-
-def _invalid(path: str, value: Any, why: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"))
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")

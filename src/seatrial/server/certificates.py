@@ -8,7 +8,6 @@ CertificateSigning and CertificateSubjectRestriction.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,7 @@ from seatrial.control import access, certificaterequest
 from seatrial.control.access import Attributes, User
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import errors, names
+from seatrial.server import errors, fields, names
 from seatrial.server.errors import Cause
 from seatrial.server.times import wire_time
 
@@ -135,26 +134,26 @@ def _spec_causes(spec: JsonObject) -> Iterator[Cause]:
     try:
         certificaterequest.read(_text(spec.get("request", "")))
     except certificaterequest.RequestError as error:
-        yield _invalid("spec.request", spec.get("request"), str(error))
+        yield fields.invalid("spec.request", spec.get("request"), str(error))
     usages = spec.get("usages") or []
     if not usages:
         yield Cause("FieldValueRequired", "spec.usages", "Required value")
     for index, usage in enumerate(usages):
         if usage not in _USAGES:
-            yield _unsupported(f"spec.usages[{index}]", usage, _USAGES)
+            yield fields.unsupported(f"spec.usages[{index}]", usage, _USAGES)
     for index, usage in enumerate(usages):
         if usage in usages[:index]:
             yield Cause("FieldValueDuplicate", f"spec.usages[{index}]", f'Duplicate value: "{usage}"')
     signer = spec.get("signerName", "")
     if signer == certificaterequest.LEGACY:
         why = "the legacy signerName is not allowed via this API version"
-        yield _invalid("spec.signerName", signer, why)
+        yield fields.invalid("spec.signerName", signer, why)
     else:
         yield from _signer_causes(signer)
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < _SHORTEST_S:
         why = "may not specify a duration less than 600 seconds (10 minutes)"
-        yield _invalid("spec.expirationSeconds", seconds, why)
+        yield fields.invalid("spec.expirationSeconds", seconds, why)
 
 
 def _signer_causes(signer: str) -> Iterator[Cause]:
@@ -165,16 +164,16 @@ def _signer_causes(signer: str) -> Iterator[Cause]:
     segments = signer.split("/")
     if len(segments) != 2:
         why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        yield _invalid(path, signer, why)
+        yield fields.invalid(path, signer, why)
         return
     labels = segments[0].split(".")
     for segment, parts in ((segments[0], labels), (segments[1], segments[1].split("."))):
         bad = next((part for part in parts if not _LABEL.fullmatch(part) or len(part) > 63), None)
         if bad is not None:
             rule = names.LABEL_RULE if parts is labels else names.SUBDOMAIN_RULE
-            yield _invalid(path, segment, f'validating label "{bad}": {rule}')
+            yield fields.invalid(path, segment, f'validating label "{bad}": {rule}')
     if len(labels) < 2:
-        yield _invalid(path, segments[0], "should be a domain with at least two segments separated by dots")
+        yield fields.invalid(path, segments[0], "should be a domain with at least two segments separated by dots")
 
 
 def _status_causes(status: JsonObject, old: JsonObject, subresource: str) -> Iterator[Cause]:
@@ -189,11 +188,11 @@ def _status_causes(status: JsonObject, old: JsonObject, subresource: str) -> Ite
         if not value:
             yield Cause("FieldValueRequired", f"{path}[{index}].status", "Required value")
         elif value not in allowed:
-            yield _unsupported(f"{path}[{index}].status", value, allowed)
+            yield fields.unsupported(f"{path}[{index}].status", value, allowed)
         if kind in _DECISIONS and ({*_DECISIONS} - {kind}) & set(seen):
             both = [f'conditions[{{"type": "{each}"}}]' for each in _DECISIONS]
             why = "must specify at most one of: " + ", ".join(f"`{each}`" for each in both)
-            yield _invalid(path, f"{{{', '.join(both)}}}", why)
+            yield fields.invalid(path, f"{{{', '.join(both)}}}", why)
         if kind in seen:
             yield Cause("FieldValueDuplicate", f"{path}[{index}].type", f'Duplicate value: "{kind}"')
         seen.append(kind)
@@ -213,13 +212,3 @@ def _status_causes(status: JsonObject, old: JsonObject, subresource: str) -> Ite
     if certificate != old.get("certificate") and old.get("certificate"):
         why = "Forbidden: updates may not modify existing certificate content"
         yield Cause("FieldValueForbidden", "status.certificate", why)
-
-
-def _invalid(path: str, value: Any, why: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"))
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")
-
-
-def _unsupported(path: str, value: str, allowed: tuple[str, ...]) -> Cause:
-    listed = ", ".join(f'"{each}"' for each in allowed)
-    return Cause("FieldValueNotSupported", path, f'Unsupported value: "{value}": supported values: {listed}')

@@ -4,16 +4,15 @@ valid (`kubectl auth can-i`, `kubectl auth whoami`; the API groups authorization
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seatrial.control import access, tokens
 from seatrial.control.access import Attributes, User
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject, to_wire
 from seatrial.kube.schemas import Resource
-from seatrial.server import authentication, errors
+from seatrial.server import authentication, errors, fields
 from seatrial.server.errors import Cause
 from seatrial.server.times import wire_time
 
@@ -89,25 +88,20 @@ def _causes(kind: str, raw: JsonObject) -> Iterator[Cause]:
     if other is not None:
         other = {key.title(): value for key, value in other.items()}  # upstream shows its own type
     if (resource is None) == (other is None):
-        yield _invalid("spec", other, _ONE_OF)
+        yield fields.invalid("spec", other, _ONE_OF)
     if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):
-        yield _invalid("spec.user", spec.get("user", ""), "at least one of user or group must be specified")
+        yield fields.invalid("spec.user", spec.get("user", ""), "at least one of user or group must be specified")
     metadata = {key: value for key, value in raw["metadata"].items() if value and key != "managedFields"}
     local = kind == "LocalSubjectAccessReview"
     namespace = metadata.pop("namespace", "") if local else ""
     if metadata:
         why = "must be empty except for namespace" if local else "must be empty"
-        yield _invalid("metadata", raw["metadata"], why)
+        yield fields.invalid("metadata", raw["metadata"], why)
     if local and resource is not None and resource.get("namespace", "") != namespace:
         at = resource.get("namespace", "")
-        yield _invalid("spec.resourceAttributes.namespace", at, "must match metadata.namespace")
+        yield fields.invalid("spec.resourceAttributes.namespace", at, "must match metadata.namespace")
     if local and other is not None:
-        yield _invalid("spec.nonResourceAttributes", other, "disallowed on this kind of request")
-
-
-def _invalid(path: str, value: Any, why: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"))
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")
+        yield fields.invalid("spec.nonResourceAttributes", other, "disallowed on this kind of request")
 
 
 def _rules(api: Api, user: User, raw: JsonObject) -> JsonObject:

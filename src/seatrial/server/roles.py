@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from seatrial.control import access, bootstrap_policy
 from seatrial.kube.objects import JsonObject, Object, parse
 from seatrial.kube.schemas import Resource
-from seatrial.server import errors
+from seatrial.server import errors, fields
 from seatrial.server.errors import Cause
 from seatrial.server.requests import Options
 from seatrial.server.resources import storage_key
@@ -72,7 +71,7 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
         aggregation = raw.get("aggregationRule")
         if kind == "ClusterRole" and aggregation is not None and not aggregation.get("clusterRoleSelectors"):
             why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
-            yield _required("aggregationRule.clusterRoleSelectors", why)
+            yield fields.required("aggregationRule.clusterRoleSelectors", why)
     elif kind in _BINDINGS:
         yield from _reference_causes(kind, raw.get("roleRef") or {})
         for index, subject in enumerate(raw.get("subjects") or ()):
@@ -85,60 +84,46 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
                 "Kind": reference.get("kind"),
                 "Name": reference.get("name"),
             }
-            yield _invalid("roleRef", shown, "field is immutable")
+            yield fields.invalid("roleRef", shown, "field is immutable")
 
 
 def _rule_causes(path: str, rule: JsonObject, *, namespaced: bool) -> Iterator[Cause]:
     if not rule.get("verbs"):
-        yield _required(f"{path}.verbs", "")
+        yield fields.required(f"{path}.verbs", "")
     urls = rule.get("nonResourceURLs")
     if urls:
         if namespaced:
-            yield _invalid(f"{path}.nonResourceURLs", urls, "namespaced rules cannot apply to non-resource URLs")
+            yield fields.invalid(f"{path}.nonResourceURLs", urls, "namespaced rules cannot apply to non-resource URLs")
         if any(rule.get(name) for name in ("apiGroups", "resources", "resourceNames")):
             why = "rules cannot apply to both regular resources and non-resource URLs"
-            yield _invalid(f"{path}.nonResourceURLs", urls, why)
+            yield fields.invalid(f"{path}.nonResourceURLs", urls, why)
         return
     if not rule.get("apiGroups"):
-        yield _required(f"{path}.apiGroups", "resource rules must supply at least one api group")
+        yield fields.required(f"{path}.apiGroups", "resource rules must supply at least one api group")
     if not rule.get("resources"):
-        yield _required(f"{path}.resources", "resource rules must supply at least one resource")
+        yield fields.required(f"{path}.resources", "resource rules must supply at least one resource")
 
 
 def _reference_causes(kind: str, reference: JsonObject) -> Iterator[Cause]:
     kinds = ("ClusterRole",) if kind == "ClusterRoleBinding" else ("Role", "ClusterRole")
     for field, allowed in (("apiGroup", (access.GROUP,)), ("kind", kinds)):
         if reference.get(field, "") not in allowed:
-            yield _unsupported(f"roleRef.{field}", reference.get(field, ""), allowed)
+            yield fields.unsupported(f"roleRef.{field}", reference.get(field, ""), allowed)
     if not reference.get("name"):
-        yield _required("roleRef.name", "")
+        yield fields.required("roleRef.name", "")
 
 
 def _subject_causes(path: str, subject: JsonObject, *, namespaced: bool) -> Iterator[Cause]:
     if not subject.get("name"):
-        yield _required(f"{path}.name", "")
+        yield fields.required(f"{path}.name", "")
     kind, group = subject.get("kind", ""), subject.get("apiGroup", "")
     if kind == "ServiceAccount":
         if group:
-            yield _unsupported(f"{path}.apiGroup", group, ("",))
+            yield fields.unsupported(f"{path}.apiGroup", group, ("",))
         if not namespaced and not subject.get("namespace"):
-            yield _required(f"{path}.namespace", "")
+            yield fields.required(f"{path}.namespace", "")
     elif kind in ("User", "Group"):
         if group != access.GROUP:
-            yield _unsupported(f"{path}.apiGroup", group, (access.GROUP,))
+            yield fields.unsupported(f"{path}.apiGroup", group, (access.GROUP,))
     else:
-        yield _unsupported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))
-
-
-def _required(path: str, why: str) -> Cause:
-    return Cause("FieldValueRequired", path, f"Required value: {why}" if why else "Required value")
-
-
-def _invalid(path: str, value: Any, why: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"))
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")
-
-
-def _unsupported(path: str, value: str, allowed: tuple[str, ...]) -> Cause:
-    listed = ", ".join(f'"{each}"' for each in allowed)
-    return Cause("FieldValueNotSupported", path, f'Unsupported value: "{value}": supported values: {listed}')
+        yield fields.unsupported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))

@@ -11,8 +11,8 @@ from typing import Final
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.patches import same
 from seatrial.kube.quantities import Quantity
+from seatrial.server import fields
 from seatrial.server.errors import Cause
-from seatrial.server.fields import invalid
 
 _BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 _MODES: Final = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
@@ -50,21 +50,21 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
         case "StorageClass" if before is not None:
             for name in _FIXED_IN_CLASS:
                 if not same(raw.get(name), before.get(name)):
-                    yield invalid(name, None, _IMMUTABLE)
+                    yield fields.invalid(name, None, _IMMUTABLE)
 
 
 def _claim(spec: JsonObject) -> Iterator[Cause]:
     modes = spec.get("accessModes") or ()
     if not modes:
-        yield _required("spec.accessModes", "at least 1 access mode is required")
+        yield fields.required("spec.accessModes", "at least 1 access mode is required")
     yield from _access_modes(modes)
     requests = (spec.get("resources") or {}).get("requests") or {}
     if "storage" not in requests:
-        yield _required("spec.resources[storage]", "")
+        yield fields.required("spec.resources[storage]", "")
     else:
         yield from _positive("spec.resources[storage]", requests["storage"])
     if spec.get("volumeMode") not in (None, *_VOLUME_MODES):
-        yield _unsupported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES)
+        yield fields.unsupported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES)
 
 
 def _changed_claim(raw: JsonObject, before: JsonObject) -> Iterator[Cause]:
@@ -83,20 +83,20 @@ def _changed_claim(raw: JsonObject, before: JsonObject) -> Iterator[Cause]:
         why = (
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
-        yield _forbidden("spec", why)
+        yield fields.forbidden("spec", why)
     if new_size < old_size and new_size <= _quantity(
         ((before.get("status") or {}).get("capacity") or {}).get("storage")
     ):
-        yield _forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+        yield fields.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
     if before["spec"].get("volumeMode") != raw["spec"].get("volumeMode"):
-        yield invalid("volumeMode", raw["spec"].get("volumeMode"), _IMMUTABLE)
+        yield fields.invalid("volumeMode", raw["spec"].get("volumeMode"), _IMMUTABLE)
     current = (before.get("status") or {}).get("currentVolumeAttributesClassName")
     if current is not None and before["spec"].get("volumeAttributesClassName"):
         wanted = raw["spec"].get("volumeAttributesClassName")
         if not wanted:
             what = "nil" if wanted is None else "empty string"
             why = f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
-            yield _forbidden("spec.volumeAttributesClassName", why)
+            yield fields.forbidden("spec.volumeAttributesClassName", why)
 
 
 def _class_may_come(before: JsonObject, name: str | None) -> bool:
@@ -107,51 +107,51 @@ def _class_may_come(before: JsonObject, name: str | None) -> bool:
 def _volume(spec: JsonObject) -> Iterator[Cause]:
     modes, capacity = spec.get("accessModes") or (), spec.get("capacity") or {}
     if not modes:
-        yield _required("spec.accessModes", "")
+        yield fields.required("spec.accessModes", "")
     yield from _access_modes(modes)
     if not capacity:
-        yield _required("spec.capacity", "")
+        yield fields.required("spec.capacity", "")
     if "storage" not in capacity or len(capacity) > 1:
         shown = ",".join(f'"{name}":"{amount}"' for name, amount in sorted(capacity.items()))
         yield _unsupported_text("spec.capacity", "{" + shown + "}", ("storage",))
     for name, amount in sorted(capacity.items()):
         if _quantity(amount).value < 0:
-            yield invalid(f"spec.capacity[{name}]", _quantity(amount).value, "must be a valid resource quantity")
+            yield fields.invalid(f"spec.capacity[{name}]", _quantity(amount).value, "must be a valid resource quantity")
         yield from _positive(f"spec.capacity[{name}]", amount)
     policy = spec.get("persistentVolumeReclaimPolicy")
     if policy and policy not in _POLICIES:
-        yield _unsupported("spec.persistentVolumeReclaimPolicy", policy, _POLICIES)
+        yield fields.unsupported("spec.persistentVolumeReclaimPolicy", policy, _POLICIES)
     sources = [name for name in spec if name not in _NO_SOURCES and spec[name] is not None]
     for name in sources[1:]:
-        yield _forbidden(f"spec.{name}", "may not specify more than 1 volume type")
+        yield fields.forbidden(f"spec.{name}", "may not specify more than 1 volume type")
     if not sources:
-        yield _required("spec", "must specify a volume type")
+        yield fields.required("spec", "must specify a volume type")
     if "local" in sources and not (spec.get("nodeAffinity") or {}).get("required"):
-        yield _required("spec.nodeAffinity", "Local volume requires node affinity")
+        yield fields.required("spec.nodeAffinity", "Local volume requires node affinity")
     if spec.get("volumeMode") not in (None, *_VOLUME_MODES):
-        yield _unsupported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES)
+        yield fields.unsupported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES)
 
 
 def _changed_volume(new: JsonObject, old: JsonObject) -> Iterator[Cause]:
     before, after = ({key: value for key, value in each.items() if key not in _NO_SOURCES} for each in (old, new))
     if not same(_without_nothing(before), _without_nothing(after)):
-        yield _forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
+        yield fields.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
     if old.get("volumeMode") != new.get("volumeMode"):
-        yield invalid("volumeMode", new.get("volumeMode"), _IMMUTABLE)
+        yield fields.invalid("volumeMode", new.get("volumeMode"), _IMMUTABLE)
 
 
 def _access_modes(modes: JsonObject | tuple[str, ...]) -> Iterator[Cause]:
     for mode in modes:
         if mode not in _MODES:
-            yield _unsupported("spec.accessModes", mode, _MODES)
+            yield fields.unsupported("spec.accessModes", mode, _MODES)
     known = {mode for mode in modes if mode in _MODES}
     if "ReadWriteOncePod" in known and len(known) > 1:
-        yield _forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")
+        yield fields.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")
 
 
 def _positive(path: str, amount: object) -> Iterator[Cause]:
     if _quantity(amount).nanos <= 0:
-        yield invalid(path, str(_quantity(amount)), "must be greater than zero")
+        yield fields.invalid(path, str(_quantity(amount)), "must be greater than zero")
 
 
 def _storage(spec: JsonObject) -> Quantity:
@@ -168,18 +168,6 @@ def _quantity(raw: object) -> Quantity:
 
 def _without_nothing(spec: Mapping[str, object]) -> JsonObject:
     return {key: value for key, value in spec.items() if value not in (None, "", {}, [])}
-
-
-def _required(path: str, why: str) -> Cause:
-    return Cause("FieldValueRequired", path, f"Required value: {why}" if why else "Required value")
-
-
-def _forbidden(path: str, why: str) -> Cause:
-    return Cause("FieldValueForbidden", path, f"Forbidden: {why}")
-
-
-def _unsupported(path: str, value: str, known: tuple[str, ...]) -> Cause:
-    return _unsupported_text(path, f'"{value}"', known)
 
 
 def _unsupported_text(path: str, shown: str, known: tuple[str, ...]) -> Cause:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.conformance.addons.recording import RECORDING, invent, load, save
+from tests.conformance.addons.recording import RECORDING, invent
 from tests.conformance.addons.vertical import Json, judge, settled
 from tests.conformance.upstream import build
 
@@ -27,13 +27,12 @@ def main(verb: str, count: int, seed: int) -> int:
     updated = sum(len(answer["order"]) for answer in answers.values())
     print(f"{count} cases, {containers} containers recommended, {updated} pods updated; {len(wrong)} cases differ")
     if verb == "record":
-        save(answers)
-        print(f"{RECORDING}: {RECORDING.stat().st_size} bytes")
+        RECORDING.save(answers)
     return 1 if wrong else 0
 
 
 def replay() -> int:
-    wrong = [seed for seed, invented, answer in load() if settled(judge(invented)) != answer]
+    wrong = [seed for seed, invented, answer in RECORDING.load() if settled(judge(invented)) != answer]
     print(f"{len(wrong)} recorded cases differ: {wrong[:20]}")
     return 1 if wrong else 0
 

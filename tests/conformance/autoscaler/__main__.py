@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from tests.conformance.autoscaler.histories import Json, invent
-from tests.conformance.autoscaler.recording import RECORDING, load, save
+from tests.conformance.autoscaler.recording import RECORDING
 from tests.conformance.autoscaler.replay import differences
 
 MODULE = Path(__file__).parents[1] / "upstream"
@@ -40,7 +40,7 @@ def _ask(histories: list[Json]) -> list[list[Json]]:
 
 def replay() -> int:
     wrong = 0
-    for seed, history, decisions in load():
+    for seed, history, decisions in RECORDING.load():
         for each in islice(differences(history, decisions), 1):
             wrong += 1
             print(f"history {seed}: {each}")
@@ -61,8 +61,7 @@ def main(verb: str, count: int, seed: int) -> int:
             print(f"history {each}: {found[0]}")
     print(f"{count} histories, {syncs} decisions, {wrong} histories differ")
     if verb == "record":
-        save(seeds, answers)
-        print(f"{RECORDING}: {RECORDING.stat().st_size} bytes")
+        RECORDING.save(dict(zip(seeds, answers, strict=True)))
     return 1 if wrong else 0
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from tests.conformance.cronjob.histories import Json, invent
-from tests.conformance.cronjob.recording import RECORDING, load, save
+from tests.conformance.cronjob.recording import RECORDING
 from tests.conformance.cronjob.replay import EDGE_OF_RATION, differences
 
 MODULE = Path(__file__).parents[1] / "upstream"
@@ -31,7 +31,7 @@ def ask_upstream(histories: list[Json]) -> list[list[Json]]:
 
 def replay() -> int:
     wrong = 0
-    for seed, history, lines in load():
+    for seed, history, lines in RECORDING.load():
         if seed in EDGE_OF_RATION:
             continue
         for each in islice(differences(history, lines), 1):
@@ -52,8 +52,7 @@ def main(verb: str, count: int, seed: int) -> int:
             print(f"history {each}: {found}")
     print(f"{count} histories, {sum(map(len, answers))} lines, {wrong} histories differ")
     if verb == "record":
-        save(seeds, answers)
-        print(f"{RECORDING}: {RECORDING.stat().st_size} bytes")
+        RECORDING.save(dict(zip(seeds, answers, strict=True)))
     return 1 if wrong else 0
 
 

@@ -8,7 +8,7 @@ import sys
 
 from tests.conformance.customresources.cases import Json
 from tests.conformance.customresources.judging import judge
-from tests.conformance.customresources.recording import RECORDING, invent, load, save
+from tests.conformance.customresources.recording import RECORDING, invent
 from tests.conformance.upstream import build
 
 
@@ -34,13 +34,12 @@ def main(verb: str, count: int, seed: int) -> int:
     objects = sum(len(answer["objects"] or ()) for answer in answers.values())
     print(f"{len(answers)} of {count} cases, {objects} objects; {len(wrong)} cases differ")
     if verb == "record":
-        save(answers)
-        print(f"{RECORDING}: {RECORDING.stat().st_size} bytes")
+        RECORDING.save(answers)
     return 1 if wrong else 0
 
 
 def replay() -> int:
-    wrong = [seed for seed, invented, answer in load() if judge(invented) != answer]
+    wrong = [seed for seed, invented, answer in RECORDING.load() if judge(invented) != answer]
     print(f"{len(wrong)} recorded cases differ: {wrong[:20]}")
     return 1 if wrong else 0
 
