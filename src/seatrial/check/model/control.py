@@ -1,9 +1,9 @@
 """A controller as a mover: its decisions on what a state shows it, each computed once.
 
-A decision is remembered twice: on the slots that the controller reads (which is quick to look up), and on the views of
-exactly the objects that its declared reads relate to the subject (which different slots share). A controller is a pure
-function of what it reads, so what is not in the key cannot change it. Where a decision changes an object that it sees
-through a view, the change depends on the whole object, and the whole object is the key.
+A decision is remembered twice: on the slots that the controller reads (which is quick to look up), and on exactly the
+objects that its declared reads relate to the subject (which different slots share): its own as they are, others by
+their views. A controller is a pure function of what it reads, so what is not in the key cannot change it. Where a
+decision writes to one of the others, the outcome depends on the whole object, and then all whole objects are the key.
 
 Objects without a name are called by their position while a decision looks at them. Names decide nothing but ties, so a
 decision that changes such objects is asked once for every order of those the subject owns, up to `TIE_ORDERS`.
@@ -41,6 +41,19 @@ class Memory:
     value: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a subject sees of one kind: the objects, how it sees them, and what a decision is remembered by."""
+
+    objects: Slot
+    views: Slot
+    known_by: Slot
+    others: frozenset[int]
+    """Those that a decision is not remembered by as they are."""
+    drawn: frozenset[int]
+    """Its own without a name, which only the names of the moment tell apart."""
+
+
 @dataclass(slots=True)
 class _Reading:
     """The reads of one kind: which objects of a slot a subject of some standing sees, and how."""
@@ -53,8 +66,8 @@ class _Reading:
     """Some decision has asked for the kind."""
     sights: dict[int, Memo[int, int]] = field(default_factory=dict)
     """By standing: the view of each object, or that it is not related."""
-    seen: dict[tuple[int, Slot], tuple[Slot, Slot]] = field(default_factory=dict)
-    """By standing and slot: the objects seen, and their views."""
+    seen: dict[tuple[int, Slot], _Sight] = field(default_factory=dict)
+    """By standing and slot."""
 
 
 class _Shown(Mapping[type[Object], tuple[Object, ...]]):
@@ -129,7 +142,7 @@ class Control:
         self._standings: dict[Hashable, int] = {}
         self._standing_of = Memo(self._standing)
         self._concerned = Memo(self._is_concerned)
-        self._by_views: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
+        self._known: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
         self._exactly: dict[tuple[Any, ...], tuple[Effect, ...]] = {}
 
     def effects(self, state: State) -> list[Effect]:
@@ -146,34 +159,32 @@ class Control:
 
     def _decide(self, subject: int, parts: Sequence[Slot]) -> tuple[Effect, ...]:
         standing = self._standing_of[subject]
-        objects: list[Slot] = []
-        views: list[Slot] = []
+        sights: list[_Sight] = []
         for reading in self._looked_at:
             slot = parts[reading.position]
             seen = reading.seen.get((standing, slot))
             if seen is None:
                 seen = reading.seen[standing, slot] = self._sight(reading, subject, standing, slot)
-            objects.append(seen[0])
-            views.append(seen[1])
+            sights.append(seen)
         memory = self._memory(subject, parts) if self._memories != ABSENT else ABSENT
         door = tuple(parts[position] for position in self._door) if self._door else ()
-        key = (subject, memory, door, *views)
-        found = self._by_views.get(key)
+        key = (subject, memory, door, *[sight.known_by for sight in sights])
+        found = self._known.get(key)
         if found is not None:
             return found
-        exactly = (subject, memory, door, *objects)
-        if key in self._by_views:
+        exactly = (subject, memory, door, *[sight.objects for sight in sights])
+        if key in self._known:
             found = self._exactly.get(exactly)
             if found is not None:
                 return found
-        found, viewed_changed = self._ask(subject, memory, door, objects, views)
+        found, writes_to_others = self._ask(subject, memory, door, sights)
         if self._looks_further():
             return self._decide(subject, parts)
-        if viewed_changed:
-            self._by_views[key] = None
+        if writes_to_others:
+            self._known[key] = None
             self._exactly[exactly] = found
         else:
-            self._by_views[key] = found
+            self._known[key] = found
         return found
 
     def _looks_further(self) -> bool:
@@ -182,18 +193,25 @@ class Control:
         if len(wanted) == len(self._looked_at):
             return False
         self._looked_at = wanted
-        self._by_views.clear()
+        self._known.clear()
         self._exactly.clear()
         self.shown = tuple(dict.fromkeys((*self._always, *(self._slots[reading.position] for reading in wanted))))
         return True
 
-    def _sight(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> tuple[Slot, Slot]:
-        """The objects of a slot that are seen, and their views."""
+    def _sight(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> _Sight:
         sights = reading.sights.get(standing)
         if sights is None:
             sights = reading.sights[standing] = Memo(partial(self._view, reading, subject))
         seen = [(number, view) for number in slot if (view := sights[number]) != _UNRELATED]
-        return tuple(number for number, _ in seen), tuple(view for _, view in seen)
+        uid = self._pool[subject].metadata.uid
+        own = {number for number, _ in seen if self._owned(number, uid)}
+        return _Sight(
+            tuple([number for number, _ in seen]),
+            tuple([view for _, view in seen]),
+            tuple(sorted([number if number in own else view for number, view in seen])),
+            frozenset([number for number, view in seen if view != number and number not in own]),
+            frozenset([number for number in own if not self._pool[number].metadata.name]),
+        )
 
     def _view(self, reading: _Reading, subject: int, number: int) -> int:
         item: Object = self._pool.named(number, 0)
@@ -228,30 +246,22 @@ class Control:
         return ABSENT
 
     def _ask(
-        self, subject: int, memory: int, door: Sequence[Slot], objects: list[Slot], views: list[Slot]
+        self, subject: int, memory: int, door: Sequence[Slot], sights: Sequence[_Sight]
     ) -> tuple[tuple[Effect, ...], bool]:
-        """The effects of the decision in each order that could matter, and whether what is seen by a view changes."""
-        uid = self._pool[subject].metadata.uid
-        drawn = sorted(
-            {
-                number
-                for numbers in objects
-                for number in numbers
-                if not self._pool[number].metadata.name and self._owned(number, uid)
-            }
-        )
+        """The effects of the decision in each order that could matter, and whether it writes to others' objects."""
+        drawn = sorted(chain.from_iterable(sight.drawn for sight in sights))
         found: dict[tuple[tuple[int, int], ...], Effect] = {}
-        viewed_changed = False
+        writes_to_others = False
         for order in islice(permutations(drawn), TIE_ORDERS):
-            effect, changed = self._call(subject, memory, door, objects, views, order)
-            viewed_changed = viewed_changed or changed
+            effect, to_others = self._call(subject, memory, door, sights, order)
+            writes_to_others = writes_to_others or to_others
             if effect is not None:
                 found.setdefault(effect.pairs, effect)
             if effect is None or not any(old in order for old, _ in effect.pairs):
                 break
         else:
             self.sampled_ties = self.sampled_ties or len(drawn) > 4
-        return tuple(found.values()), viewed_changed
+        return tuple(found.values()), writes_to_others
 
     def _owned(self, number: int, uid: str) -> bool:
         owner = self._pool[number].metadata.controller
@@ -262,17 +272,17 @@ class Control:
         subject: int,
         memory: int,
         door: Sequence[Slot],
-        objects: list[Slot],
-        views: list[Slot],
+        sights: Sequence[_Sight],
         order: Sequence[int],
     ) -> tuple[Effect | None, bool]:
         rank = {number: position for position, number in enumerate(order)}
         last = len(rank)
         named: dict[tuple[type, str, str], tuple[int, Object]] = {}
         shown = _Shown(self._readings)
-        by_view: set[int] = set()
-        for reading, numbers, looks in zip(self._looked_at, objects, views, strict=True):
-            pairs = list(zip(numbers, looks, strict=True))
+        others: set[int] = set()
+        for reading, sight in zip(self._looked_at, sights, strict=True):
+            pairs = list(zip(sight.objects, sight.views, strict=True))
+            others |= sight.others
             if last > 1:
                 pairs.sort(key=lambda pair: (rank.get(pair[0], last), pair))
             seen = []
@@ -280,8 +290,6 @@ class Control:
                 item = self._pool.named(number, position)
                 named[type(item), item.metadata.namespace, item.metadata.name] = (number, item)
                 seen.append(item if view == number else self._pool.named(view, position))
-                if view != number:
-                    by_view.add(number)
             seen += self._fixed_seen(reading, subject)
             shown.objects[reading.kind] = tuple(sorted(seen, key=_by_name)) if len(seen) > 1 else tuple(seen)
         for number in chain.from_iterable(door):
@@ -310,7 +318,7 @@ class Control:
             if new != memory:
                 pairs_found.append((memory, new))
         if not pairs_found:
-            return None, not execution.touched.isdisjoint(by_view)
+            return None, not execution.touched.isdisjoint(others)
         events = [write for write in decision.writes if isinstance(write, RecordEvent)]
         effect = Effect(
             (self.name, subject),
@@ -319,7 +327,7 @@ class Control:
             "; ".join(dict.fromkeys(event.message for event in events)),
             "; ".join(dict.fromkeys(event.message for event in events if event.type == "Warning")),
         )
-        return effect, not execution.touched.isdisjoint(by_view)
+        return effect, not execution.touched.isdisjoint(others)
 
 
 def _by_name(item: Object) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import msgspec
 
 from seatrial.check.model.pool import Pool, with_metadata
-from seatrial.check.model.space import Slot, State
+from seatrial.check.model.space import Memo, Slot, State
 from seatrial.kube.objects import Node, Object, Pod, canonical, parse_as, to_wire
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -38,18 +38,14 @@ class Renaming:
         self._pool = pool
         self._groups = tuple(tuple(group) for group in names)
         self._slots = tuple(slots)
-        self._spoken_of: dict[int, tuple[str, ...]] = {}
+        self._about = Memo(self._without_names)
         self._called: dict[tuple[int, Hashable], int] = {}
-        self._known: dict[tuple[Slot, ...], tuple[Slot, ...]] = {}
+        self._known = Memo(self._renamed)
 
     def __call__(self, state: State) -> State:
-        if not self._groups:
-            return state
-        parts = tuple(state[slot] for slot in self._slots)
-        renamed = self._known.get(parts)
-        if renamed is None:
-            renamed = self._known[parts] = self._renamed(parts)
-        if renamed == parts:
+        parts = tuple([state[slot] for slot in self._slots])
+        renamed = self._known[parts]
+        if renamed is parts or renamed == parts:
             return state
         after = list(state)
         for slot, part in zip(self._slots, renamed, strict=True):
@@ -57,36 +53,37 @@ class Renaming:
         return tuple(after)
 
     def _renamed(self, parts: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        about: dict[str, list[int]] = {name: [] for group in self._groups for name in group}
+        for slot in parts:
+            for number in slot:
+                for name, nameless in self._about[number]:
+                    about[name].append(nameless)
         names: dict[str, str] = {}
         for group in self._groups:
-            about: dict[str, list[int]] = {name: [] for name in group}
-            for slot in parts:
-                for number in slot:
-                    for name in self._speaks_of(number):
-                        if name in about:
-                            about[name].append(self.call(number, {name: ""}))
             like = sorted(group, key=lambda name: (sorted(about[name]), name))
             names |= {name: new for name, new in zip(like, group, strict=True) if name != new}
-        return tuple(tuple(sorted(self.call(number, names) for number in slot)) for slot in parts)
+        if not names:
+            return parts
+        return tuple(tuple(sorted([self._call(number, names) for number in slot])) for slot in parts)
 
-    def _speaks_of(self, number: int) -> tuple[str, ...]:
-        found = self._spoken_of.get(number)
-        if found is None:
-            text = canonical(self._pool[number])
-            every = (name for group in self._groups for name in group)
-            found = self._spoken_of[number] = tuple(name for name in every if f'"{name}"'.encode() in text)
-        return found
+    def _without_names(self, number: int) -> tuple[tuple[str, int], ...]:
+        """The nodes that an object speaks of, and for each the object without that name."""
+        text = canonical(self._pool[number])
+        spoken_of = [name for group in self._groups for name in group if f'"{name}"'.encode() in text]
+        return tuple((name, self._with(number, ((name, ""),))) for name in spoken_of)
 
-    def call(self, number: int, names: Mapping[str, str]) -> int:
+    def _call(self, number: int, names: Mapping[str, str]) -> int:
         """The number of the same object with nodes called as `names` says."""
-        mine = tuple((name, names[name]) for name in self._speaks_of(number) if name in names)
-        if not mine:
-            return number
-        found = self._called.get((number, mine))
+        changes = tuple([(name, names[name]) for name, _ in self._about[number] if name in names])
+        return self._with(number, changes) if changes else number
+
+    def _with(self, number: int, changes: tuple[tuple[str, str], ...]) -> int:
+        found = self._called.get((number, changes))
         if found is None:
             item: Object = self._pool[number]
-            wire = json.loads(msgspec.json.encode(to_wire(item)), object_hook=lambda part: _replaced(part, dict(mine)))
-            found = self._called[number, mine] = self._pool.intern(parse_as(type(item), wire))
+            new = dict(changes)
+            wire = json.loads(msgspec.json.encode(to_wire(item)), object_hook=lambda part: _replaced(part, new))
+            found = self._called[number, changes] = self._pool.intern(parse_as(type(item), wire))
         return found
 
 
