@@ -1,9 +1,16 @@
-"""The properties: each module offers `check(question) -> list[Verdict]`; `PROPERTIES` lists them by name."""
+"""The properties: what each asks, and which module answers.
+
+A family is a module here that answers some properties. It offers `PROPERTIES` (a description of each), `ASSUMPTIONS`
+(what the names that its verdicts list mean) and `check(question, wanted)`, the verdicts on those of its properties that
+are wanted. `FAMILIES` names them in the order in which they are asked, so that only what is asked for is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final, Protocol, cast
 
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
@@ -22,4 +29,35 @@ class Question:
     """Whether rollouts that were explored hold, by what they were explored on: repairs ask about the same ones."""
 
 
-Property = Callable[[Question], list[Verdict]]
+@dataclass(frozen=True, slots=True)
+class Property:
+    """What a property says, for people and formally, and when it is asked.
+
+    `sometimes` is its companion: what must have been reached for a proof not to be about nothing.
+    """
+
+    name: str
+    asks: str
+    formally: str
+    premise: str
+    sometimes: str
+
+
+class Family(Protocol):
+    PROPERTIES: tuple[Property, ...]
+    ASSUMPTIONS: Mapping[str, str]
+
+    def check(self, question: Question, wanted: frozenset[str]) -> list[Verdict]:
+        """The verdicts on the properties whose names are in `wanted`."""
+
+
+FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "references": ("references/exist",),
+    "schema": ("schema/valid",),
+    "schedule": ("schedule/fits",),
+    "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
+}
+
+
+def family(name: str) -> Family:
+    return cast("Family", import_module(f"{__name__}.{name}"))

@@ -6,16 +6,26 @@ what is marked optional may be missing. Every missing thing is one verdict with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from seatrial.check.properties import Question
+from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, Path, System
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.kube import selectors
 from seatrial.kube.objects import JsonObject
 
 NAME = "references/exist"
+PROPERTIES = (
+    Property(
+        name=NAME,
+        asks="does every name that an object mentions lead to something?",
+        formally="for every reference (from, field, to) that is required: `to` is in the input or made by the cluster",
+        premise="always",
+        sometimes="the input has an object",
+    ),
+)
+ASSUMPTIONS: Mapping[str, str] = {}
 TEMPLATES: dict[str, Path] = {
     "Pod": (),
     "Deployment": ("spec", "template"),
@@ -31,7 +41,7 @@ MADE_BY_THE_CLUSTER = frozenset((("ServiceAccount", "default"), ("ConfigMap", "k
 Missing = tuple[Path, str]
 
 
-def check(question: Question) -> list[Verdict]:
+def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     system = question.system
     verdicts = [
         Verdict(

@@ -23,7 +23,7 @@ import msgspec
 from seatrial.check import explore, machines, story
 from seatrial.check.model.pool import NOW
 from seatrial.check.model.space import State
-from seatrial.check.properties import Question, schedule
+from seatrial.check.properties import Property, Question, schedule
 from seatrial.check.rollouts import ROLLBACK, UPGRADE, Revision, Rollout, Setting, Workload
 from seatrial.check.system import Entry, Path, Place, System
 from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
@@ -36,7 +36,42 @@ AVAILABLE = "rollout/available"
 ROLLS_BACK = "rollout/rollback"
 LARGEST = 500
 """Of a workload of more pods even the first states are too many."""
+_PREMISE = "the system has a Deployment, a StatefulSet or a DaemonSet that asks for pods and rolls out by itself"
+PROPERTIES = (
+    Property(
+        name=CONVERGES,
+        asks="does the install, and then one change of the template, end with all pods new and available?",
+        formally="every fair run satisfies GF done: all wanted pods are of the newest template and available",
+        premise=_PREMISE,
+        sometimes="some run reaches done",
+    ),
+    Property(
+        name=AVAILABLE,
+        asks="do enough pods stay available while a change of the template rolls out?",
+        formally="in every state after the change: available >= wanted - maxUnavailable",
+        premise=_PREMISE,
+        sometimes="some state lies after the change",
+    ),
+    Property(
+        name=ROLLS_BACK,
+        asks="does taking back a change whose containers crash bring the first template back?",
+        formally="every fair run with the change, taken back at any moment, satisfies GF done for the first template",
+        premise=_PREMISE,
+        sometimes="some run reaches done after the reversal",
+    ),
+)
 NAMES = (CONVERGES, AVAILABLE, ROLLS_BACK)
+ASSUMPTIONS = {
+    "nodes/fail=0": "no node fails",
+    "containers/healthy": "containers of the files' templates start, pass their probes, stay up",
+    "controllers/prompt": "ReplicaSets report before the next container moves",
+    "others/steady": "other workloads are installed and do not roll out",
+    "controllers/fresh": "controllers see the current state, no lagging cache",
+    "rollout/template-change": "one rollout follows, to a template of the same needs",
+    "rollout/broken-template": "containers of the changed template crash before they are ready, every time",
+    "storage/binds": "claims are bound and volumes attach wherever their pods go",
+    "ties/sampled": "ties of over four different pods: 24 orders tried",
+}
 ALWAYS = ("nodes/fail=0", "others/steady", "controllers/fresh", "controllers/prompt")
 ASSUMED = {
     UPGRADE: (*ALWAYS, "containers/healthy", "rollout/template-change"),

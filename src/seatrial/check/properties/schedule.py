@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from seatrial.check import machines
-from seatrial.check.properties import Question
+from seatrial.check.properties import Property, Question
 from seatrial.check.verdicts import Answer, Verdict
 
 NAME = "schedule/fits"
+PROPERTIES = (
+    Property(
+        name=NAME,
+        asks="does every pod find a node, for every number of replicas up to what an autoscaler may ask for?",
+        formally="place(pods(system, r)) is total for every r with replicas <= r <= maxReplicas",
+        premise="always",
+        sometimes="the system has a pod",
+    ),
+)
+ASSUMPTIONS: Mapping[str, str] = {"order/as-written": "the pods are scheduled in the order of the files"}
 
 
-def check(question: Question) -> list[Verdict]:
+def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     bound, misfits = machines.place(question.system, question.nodes, scaled=True)
     assumptions = (question.machines.name, "order/as-written")
     if not misfits:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from seatrial.check.properties import Question
+from seatrial.check.properties import Property, Question
 from seatrial.check.system import Place
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.kube import faults, schemas
 from seatrial.kube.customresources import files
 
 NAME = "schema/valid"
+PROPERTIES = (
+    Property(
+        name=NAME,
+        asks="would the API server take every object as it is written?",
+        formally="for every object o of the input: validate(o, version) gives no error",
+        premise="always",
+        sometimes="the input has an object",
+    ),
+)
+ASSUMPTIONS: Mapping[str, str] = {}
 
 
-def check(question: Question) -> list[Verdict]:
+def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     system = question.system
     known = schemas.load(system.version)
     verdicts = [_refuted(finding.place.path or "input", finding.message, finding.place) for finding in system.findings]
