@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from seatrial.control import cronjob, cronschedule
+from seatrial.control import cronjob
+from seatrial.kube import cronschedule
 from seatrial.kube.objects import CronJob, Job
 from seatrial.kube.objects.batch import JobCondition, JobStatus
 from tests.control.harness import START, Harness

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from seatrial.kube.objects import JsonObject
-from seatrial.server.batch_validation import causes, template_causes
+from seatrial.kube.validation.batch import causes, template_causes
 
 _TEMPLATE: JsonObject = {"spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "app:1"}]}}
 

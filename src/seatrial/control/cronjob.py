@@ -14,12 +14,12 @@ from typing import Final, cast
 
 from msgspec.structs import replace
 
-from seatrial.control import cronschedule
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.cronschedule import Schedule, ScheduleError
 from seatrial.control.job.conditions import outcome
 from seatrial.control.ownership import controller_reference
 from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, UpdateStatus, Write
+from seatrial.kube import cronschedule
+from seatrial.kube.cronschedule import Schedule, ScheduleError
 from seatrial.kube.objects import CronJob, Job, Object, ObjectMeta
 from seatrial.kube.objects.batch import CronJobStatus, JobStatus
 from seatrial.kube.objects.services import ObjectReference

@@ -10,7 +10,8 @@ from seatrial.control import podaccount, tokens
 from seatrial.control.tokens import Bound, Reference
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject, ObjectMeta, ServiceAccount, parse_as
-from seatrial.server import errors, fields
+from seatrial.kube.validation import fields
+from seatrial.server import errors
 from seatrial.server.errors import Cause
 from seatrial.server.times import wire_time
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from seatrial.control import access, admission
-from seatrial.kube import patches, schemas
+from seatrial.kube import patches, schemas, validation
 from seatrial.kube.customresources import rules, shape
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
@@ -29,8 +29,6 @@ from seatrial.server import (
     accounts,
     addresses,
     autoscaling_v1,
-    batch_validation,
-    bounds_validation,
     certificates,
     customresources,
     errors,
@@ -38,14 +36,11 @@ from seatrial.server import (
     limits,
     measured,
     names,
-    network_validation,
     priorities,
     quotas,
     roles,
     storage,
-    storage_validation,
     strategies,
-    validation,
 )
 from seatrial.server.authorisation import StoredPolicy
 from seatrial.server.authority import Authority
@@ -618,15 +613,7 @@ class Api:
             if item.kind not in ("unknown", "duplicate", "type")
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
-        causes += validation.workload(resource.native, raw, before)
-        if before is None or before.get("spec") != raw.get("spec"):
-            causes += validation.sizes(resource.native, raw)
-            causes += validation.quota_scopes(raw) if resource.native == "ResourceQuota" else ()
-        causes += bounds_validation.causes(resource.native, raw, before)
-        causes += network_validation.causes(resource.native, raw, before)
-        causes += batch_validation.causes(resource.native, raw, before)
-        causes += roles.causes(resource.native, raw, before)
-        causes += storage_validation.causes(resource.native, raw, before)
+        causes += validation.faults(resource.native, raw, before)
         causes += accounts.secret_causes(resource.native, raw)
         if before is not None:
             allowed = before

@@ -16,7 +16,8 @@ from seatrial.control import access, certificaterequest
 from seatrial.control.access import Attributes, User
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
-from seatrial.server import errors, fields, names
+from seatrial.kube.validation import fields
+from seatrial.server import errors
 from seatrial.server.errors import Cause
 from seatrial.server.times import wire_time
 
@@ -170,7 +171,7 @@ def _signer_causes(signer: str) -> Iterator[Cause]:
     for segment, parts in ((segments[0], labels), (segments[1], segments[1].split("."))):
         bad = next((part for part in parts if not _LABEL.fullmatch(part) or len(part) > 63), None)
         if bad is not None:
-            rule = names.LABEL_RULE if parts is labels else names.SUBDOMAIN_RULE
+            rule = fields.LABEL_RULE if parts is labels else fields.SUBDOMAIN_RULE
             yield fields.invalid(path, segment, f'validating label "{bad}": {rule}')
     if len(labels) < 2:
         yield fields.invalid(path, segments[0], "should be a domain with at least two segments separated by dots")

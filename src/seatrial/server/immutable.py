@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from seatrial.control import admission
 from seatrial.kube.objects import JsonObject
-from seatrial.server import batch_validation
+from seatrial.kube.validation import batch
+from seatrial.kube.validation.fields import forbidden, invalid
 from seatrial.server.errors import Cause
-from seatrial.server.fields import forbidden, invalid
 
 _FREE_POD_PARTS = ("activeDeadlineSeconds", "schedulingGates", "tolerations")
 POD_PARTS = ("ephemeralcontainers", "resize")
@@ -31,7 +31,7 @@ def causes(kind: str, before: JsonObject, after: JsonObject, minor: int) -> Iter
         yield Cause("FieldValueInvalid", "spec.selector", f"Invalid value: {shown}: field is immutable")
     if kind == "Job":
         yield from _job_causes(old, new)
-        yield from batch_validation.template_causes(before, after)
+        yield from batch.template_causes(before, after)
     if kind in ("ConfigMap", "Secret") and before.get("immutable"):
         for part in ("data", "binaryData", "immutable"):
             if before.get(part) != after.get(part):

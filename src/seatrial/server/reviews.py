@@ -12,7 +12,8 @@ from seatrial.control.access import Attributes, User
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject, to_wire
 from seatrial.kube.schemas import Resource
-from seatrial.server import authentication, errors, fields
+from seatrial.kube.validation import fields
+from seatrial.server import authentication, errors
 from seatrial.server.errors import Cause
 from seatrial.server.times import wire_time
 

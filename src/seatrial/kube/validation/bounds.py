@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.quantities import Quantity
-from seatrial.server.errors import Cause
-from seatrial.server.fields import (
+from seatrial.kube.validation.fields import (
     NO_NEGATIVE,
     amount,
     at_most_all,
@@ -53,7 +53,7 @@ _OPPOSITES: Final = ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTermin
 _ONLY_EXISTS: Final = _SCOPES - {"PriorityClass", "VolumeAttributesClass"}
 
 
-def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Cause]:
+def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
     """Why a write of this object is refused; nothing for other kinds and for an unchanged spec."""
     spec = raw.get("spec")
     if not isinstance(spec, dict) or (before is not None and before.get("spec") == spec):
@@ -67,7 +67,7 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
             yield from _quota(spec)
 
 
-def _autoscaler(spec: JsonObject) -> Iterator[Cause]:
+def _autoscaler(spec: JsonObject) -> Iterator[Fault]:
     least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
     yield from negative(spec, ("minReplicas",), "spec")
     if least is not None and most < least:
@@ -94,7 +94,7 @@ def _autoscaler(spec: JsonObject) -> Iterator[Cause]:
             yield from _rules(rules, f"spec.behavior.{direction}")
 
 
-def _reference(ref: JsonObject, path: str) -> Iterator[Cause]:
+def _reference(ref: JsonObject, path: str) -> Iterator[Fault]:
     for name in ("kind", "name"):
         value = ref.get(name)
         if not value:
@@ -103,7 +103,7 @@ def _reference(ref: JsonObject, path: str) -> Iterator[Cause]:
             yield from _segment(value, f"{path}.{name}")
 
 
-def _segment(value: str, path: str) -> Iterator[Cause]:
+def _segment(value: str, path: str) -> Iterator[Fault]:
     if value in (".", ".."):
         yield invalid(path, value, f"may not be '{value}'")
     for forbidden_part in ("/", "%"):
@@ -111,7 +111,7 @@ def _segment(value: str, path: str) -> Iterator[Cause]:
             yield invalid(path, value, f"may not contain '{forbidden_part}'")
 
 
-def _metric(metric: JsonObject, path: str) -> Iterator[Cause]:
+def _metric(metric: JsonObject, path: str) -> Iterator[Fault]:
     kind = metric.get("type")
     if not kind:
         yield required(f"{path}.type", "must specify a metric source type")
@@ -157,7 +157,7 @@ def _metric(metric: JsonObject, path: str) -> Iterator[Cause]:
         yield forbidden(f"{path}.value", "may not set both a target value for metric and a per-pod target")
 
 
-def _target(source: JsonObject, path: str) -> Iterator[Cause]:
+def _target(source: JsonObject, path: str) -> Iterator[Fault]:
     target, path = source.get("target") or {}, f"{path}.target"
     kind = target.get("type")
     if not kind:
@@ -172,7 +172,7 @@ def _target(source: JsonObject, path: str) -> Iterator[Cause]:
             yield invalid(f"{path}.{name}", str(_parsed(target[name])), "must be positive")
 
 
-def _utilisation_or_value(target: JsonObject, path: str) -> Iterator[Cause]:
+def _utilisation_or_value(target: JsonObject, path: str) -> Iterator[Fault]:
     utilisation, average = target.get("averageUtilization"), target.get("averageValue")
     if utilisation is None and average is None:
         yield required(f"{path}.averageUtilization", "must set either a target raw value or a target utilization")
@@ -180,7 +180,7 @@ def _utilisation_or_value(target: JsonObject, path: str) -> Iterator[Cause]:
         yield forbidden(f"{path}.averageValue", "may not set both a target raw value and a target utilization")
 
 
-def _rules(rules: JsonObject, path: str) -> Iterator[Cause]:
+def _rules(rules: JsonObject, path: str) -> Iterator[Fault]:
     window = rules.get("stabilizationWindowSeconds")
     if window is not None and window < 0:
         yield invalid(f"{path}.stabilizationWindowSeconds", window, "must be greater than or equal to zero")
@@ -208,7 +208,7 @@ def _rules(rules: JsonObject, path: str) -> Iterator[Cause]:
         yield invalid(f"{path}.tolerance", str(_parsed(tolerance)), NO_NEGATIVE)
 
 
-def _budget(spec: JsonObject) -> Iterator[Cause]:
+def _budget(spec: JsonObject) -> Iterator[Fault]:
     least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
     selector, policy = spec.get("selector"), spec.get("unhealthyPodEvictionPolicy")
     if least is not None and most is not None:
@@ -224,7 +224,7 @@ def _budget(spec: JsonObject) -> Iterator[Cause]:
         yield unsupported("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
 
 
-def _quota(spec: JsonObject) -> Iterator[Cause]:
+def _quota(spec: JsonObject) -> Iterator[Fault]:
     for name, text in (spec.get("hard") or {}).items():
         path = f"spec.hard[{name}]"
         yield from _counted_name(name, path)
@@ -243,7 +243,7 @@ def _quota(spec: JsonObject) -> Iterator[Cause]:
         yield from _scope(item, "spec.scopeSelector.matchExpressions")
 
 
-def _counted_name(name: str, path: str) -> Iterator[Cause]:
+def _counted_name(name: str, path: str) -> Iterator[Fault]:
     faults = list(qualified_name(path, name))
     yield from faults
     if "/" in name or name in _STANDARD or name.startswith(("hugepages-", "requests.hugepages-")):
@@ -253,7 +253,7 @@ def _counted_name(name: str, path: str) -> Iterator[Cause]:
     yield invalid(path, name, "must be a standard resource for quota")
 
 
-def _scope(item: Mapping[str, object], path: str) -> Iterator[Cause]:
+def _scope(item: Mapping[str, object], path: str) -> Iterator[Fault]:
     scope, operator, values = item.get("scopeName"), item.get("operator"), item.get("values") or []
     if scope not in _SCOPES:
         yield invalid(f"{path}.scopeName", scope, "unsupported scope")

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from seatrial.kube import selectors
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject, LabelSelector
 from seatrial.kube.objects.base import parse_as
 from seatrial.kube.quantities import Quantity
-from seatrial.server.errors import Cause
-from seatrial.server.fields import (
+from seatrial.kube.validation.fields import (
+    LABEL,
+    LABEL_RULE,
     amount,
     at_most_all,
     forbidden,
@@ -25,7 +27,6 @@ from seatrial.server.fields import (
     required,
     unsupported,
 )
-from seatrial.server.names import LABEL, LABEL_RULE
 
 _COUNTS: Final = {
     "Deployment": ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"),
@@ -38,7 +39,7 @@ _RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
 _LONGEST: Final = 2**31 - 1
 
 
-def workload(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Cause]:
+def workload(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
     """The causes for which a write of this object is refused; none for other kinds and for a spec that stays."""
     spec = raw.get("spec")
     if kind not in _COUNTS or not isinstance(spec, dict) or (before is not None and before.get("spec") == spec):
@@ -69,7 +70,7 @@ _TEMPLATES: Final = {
 """Where the kinds that make pods say how."""
 
 
-def sizes(kind: str, raw: JsonObject) -> Iterator[Cause]:
+def sizes(kind: str, raw: JsonObject) -> Iterator[Fault]:
     """No container requests more than its limit; what cannot be shared it requests exactly."""
     path = _TEMPLATES.get(kind, ())
     spec: object = raw if path else None
@@ -84,7 +85,7 @@ def sizes(kind: str, raw: JsonObject) -> Iterator[Cause]:
             yield from _too_much(where, resources.get("requests") or {}, resources.get("limits") or {})
 
 
-def _too_much(where: str, requests: JsonObject, limits: JsonObject) -> Iterator[Cause]:
+def _too_much(where: str, requests: JsonObject, limits: JsonObject) -> Iterator[Fault]:
     for name in sorted(requests):
         try:
             request, limit = Quantity.parse(requests[name]), Quantity.parse(limits[name]) if name in limits else None
@@ -94,7 +95,7 @@ def _too_much(where: str, requests: JsonObject, limits: JsonObject) -> Iterator[
         if limit is None:
             if not shared:
                 why = "Required value: Limit must be set for non overcommitable resources"
-                yield Cause("FieldValueRequired", f"{where}.limits", why)
+                yield Fault("FieldValueRequired", f"{where}.limits", why)
         elif not shared and request != limit:
             yield invalid(f"{where}.requests", str(request), f"must be equal to {name} limit of {limit}")
         elif request > limit:
@@ -126,7 +127,7 @@ _STANDARD: Final = _OF_PODS | {
 }
 
 
-def quota_scopes(raw: JsonObject) -> Iterator[Cause]:
+def quota_scopes(raw: JsonObject) -> Iterator[Fault]:
     """A quota with scopes may only name what its scopes can tell apart."""
     spec = raw.get("spec") or {}
     names = sorted(spec.get("hard") or {})
@@ -157,7 +158,7 @@ def _tells_apart(scope: str, name: str) -> bool:
     return scope not in _POD_SCOPES or name in _OF_PODS
 
 
-def _selector(kind: str, spec: JsonObject) -> Iterator[Cause]:
+def _selector(kind: str, spec: JsonObject) -> Iterator[Fault]:
     selector, path = spec.get("selector"), "spec.selector"
     if selector is None:
         yield _mismatch(spec)  # the schema says that it is required
@@ -175,7 +176,7 @@ def _selector(kind: str, spec: JsonObject) -> Iterator[Cause]:
         yield _mismatch(spec)
 
 
-def _plain_selector(spec: JsonObject) -> Iterator[Cause]:
+def _plain_selector(spec: JsonObject) -> Iterator[Fault]:
     if not spec.get("selector"):
         yield required("spec.selector")
     elif not selectors.matches_labels(spec["selector"], _labels(spec) or {}):
@@ -187,11 +188,11 @@ def _labels(spec: JsonObject) -> dict[str, str] | None:
     return labels
 
 
-def _mismatch(spec: JsonObject) -> Cause:
+def _mismatch(spec: JsonObject) -> Fault:
     return invalid("spec.template.metadata.labels", _labels(spec), "`selector` does not match template `labels`")
 
 
-def _template(kind: str, spec: JsonObject) -> Iterator[Cause]:
+def _template(kind: str, spec: JsonObject) -> Iterator[Fault]:
     """Pods that are to be there for ever."""
     pod, path = (spec.get("template") or {}).get("spec") or {}, "spec.template.spec"
     policy, deadline_s = pod.get("restartPolicy") or "Always", pod.get("activeDeadlineSeconds")
@@ -206,7 +207,7 @@ def _template(kind: str, spec: JsonObject) -> Iterator[Cause]:
         yield forbidden(f"{path}.activeDeadlineSeconds", f"activeDeadlineSeconds in {named} is not Supported")
 
 
-def _strategy(strategy: JsonObject) -> Iterator[Cause]:
+def _strategy(strategy: JsonObject) -> Iterator[Fault]:
     rolling, path = strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate"
     kind = strategy.get("type") or "RollingUpdate"
     if kind == "Recreate":
@@ -224,13 +225,13 @@ def _strategy(strategy: JsonObject) -> Iterator[Cause]:
     yield from at_most_all(f"{path}.maxUnavailable", unavailable)
 
 
-def _deadline(spec: JsonObject) -> Iterator[Cause]:
+def _deadline(spec: JsonObject) -> Iterator[Fault]:
     deadline = spec.get("progressDeadlineSeconds")
     if isinstance(deadline, int) and deadline <= (spec.get("minReadySeconds") or 0):
         yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
-def _stateful_set(spec: JsonObject) -> Iterator[Cause]:
+def _stateful_set(spec: JsonObject) -> Iterator[Fault]:
     policy = spec.get("podManagementPolicy") or "OrderedReady"
     if policy not in ("OrderedReady", "Parallel"):
         yield invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
@@ -244,7 +245,7 @@ def _stateful_set(spec: JsonObject) -> Iterator[Cause]:
         yield invalid("spec.serviceName", service, LABEL_RULE)
 
 
-def _stateful_update(strategy: JsonObject) -> Iterator[Cause]:
+def _stateful_update(strategy: JsonObject) -> Iterator[Fault]:
     kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate")
     path = "spec.updateStrategy.rollingUpdate"
     if kind == "OnDelete" and rolling is not None:
@@ -263,7 +264,7 @@ def _stateful_update(strategy: JsonObject) -> Iterator[Cause]:
         yield invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
 
 
-def _daemon_update(strategy: JsonObject) -> Iterator[Cause]:
+def _daemon_update(strategy: JsonObject) -> Iterator[Fault]:
     kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate") or {}
     path = "spec.updateStrategy.rollingUpdate"
     if kind == "OnDelete":

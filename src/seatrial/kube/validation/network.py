@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
-from seatrial.server.errors import Cause
-from seatrial.server.fields import (
+from seatrial.kube.validation.fields import (
+    LABEL,
+    LABEL_RULE,
     duplicate,
     forbidden,
     invalid,
@@ -21,7 +23,6 @@ from seatrial.server.fields import (
     required,
     unsupported,
 )
-from seatrial.server.names import LABEL, LABEL_RULE
 
 _NO_PORT: Final = "must be between 1 and 65535, inclusive"
 _NO_ADDRESS: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
@@ -37,7 +38,7 @@ _TYPES: Final = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
-def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Cause]:
+def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
     """Why a write of this object is refused; nothing for other kinds and for an unchanged spec."""
     spec = raw.get("spec")
     if not isinstance(spec, dict) or (before is not None and before.get("spec") == spec):
@@ -48,7 +49,7 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
         yield from _node(spec)
 
 
-def _service(spec: JsonObject) -> Iterator[Cause]:
+def _service(spec: JsonObject) -> Iterator[Fault]:
     kind, ports = spec.get("type") or "ClusterIP", spec.get("ports") or ()
     headless = spec.get("clusterIP") == "None"
     if kind == "ExternalName":
@@ -75,7 +76,7 @@ def _service(spec: JsonObject) -> Iterator[Cause]:
         yield invalid("spec.externalTrafficPolicy", policy, "may only be set for externally-accessible services")
 
 
-def _ports(ports: Sequence[JsonObject], kind: str) -> Iterator[Cause]:
+def _ports(ports: Sequence[JsonObject], kind: str) -> Iterator[Fault]:
     names, taken = set(), set()
     for number, port in enumerate(ports):
         path, name = f"spec.ports[{number}]", port.get("name", "")
@@ -109,7 +110,7 @@ def _ports(ports: Sequence[JsonObject], kind: str) -> Iterator[Cause]:
         taken.add(key)
 
 
-def _target_port(port: object, path: str) -> Iterator[Cause]:
+def _target_port(port: object, path: str) -> Iterator[Fault]:
     if isinstance(port, int) and not 1 <= port <= 65535:
         yield invalid(path, port, _NO_PORT)
     elif isinstance(port, str):
@@ -125,7 +126,7 @@ def _target_port(port: object, path: str) -> Iterator[Cause]:
             yield invalid(path, port, "must not begin or end with a hyphen")
 
 
-def _external(text: str, path: str) -> Iterator[Cause]:
+def _external(text: str, path: str) -> Iterator[Fault]:
     address = _address(text)
     if address is None:
         yield invalid(path, text, _NO_ADDRESS)
@@ -144,7 +145,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _node(spec: JsonObject) -> Iterator[Cause]:
+def _node(spec: JsonObject) -> Iterator[Fault]:
     seen = set()
     for number, taint in enumerate(spec.get("taints") or ()):
         path = f"metadata.taints[{number}]"  # upstream's path: taints were an annotation once

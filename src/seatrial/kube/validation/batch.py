@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from seatrial.control import cronschedule
+from seatrial.kube import cronschedule
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
-from seatrial.server.errors import Cause
-from seatrial.server.fields import invalid, negative, required, unsupported
+from seatrial.kube.validation.fields import invalid, negative, required, unsupported
 
 _NON_NEGATIVE: Final = (
     "parallelism",
@@ -32,7 +32,7 @@ _ZONE_PART: Final = re.compile(r"[A-Za-z.\-_0-9+]{1,14}")
 _PER_INDEX: Final = f"when completions are above {_MOST_INDEXES} and used with backoff limit per index"
 
 
-def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Cause]:
+def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
     """Why a write of this object is refused; nothing for other kinds and for an unchanged spec."""
     spec = raw.get("spec")
     if not isinstance(spec, dict) or (before is not None and before.get("spec") == spec):
@@ -47,7 +47,7 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
             yield invalid("metadata.name", name, f"must be no more than {_LONGEST_CRON_JOB_NAME} characters")
 
 
-def template_causes(before: JsonObject, after: JsonObject) -> Iterator[Cause]:
+def template_causes(before: JsonObject, after: JsonObject) -> Iterator[Fault]:
     """A Job's template stays, but for scheduling directives and resources while it is suspended without pods."""
     old, new = before["spec"], after["spec"]
     status = before.get("status") or {}
@@ -74,7 +74,7 @@ def _fixed(template: JsonObject) -> JsonObject:
     return {**spec, "affinity": affinity} if affinity else spec
 
 
-def _room_for_index(name: str, spec: JsonObject) -> Iterator[Cause]:
+def _room_for_index(name: str, spec: JsonObject) -> Iterator[Fault]:
     completions = spec.get("completions")
     if spec.get("completionMode") == "Indexed" and completions:
         hostname = f"{name}-{completions - 1}"
@@ -82,7 +82,7 @@ def _room_for_index(name: str, spec: JsonObject) -> Iterator[Cause]:
             yield invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {hostname}")
 
 
-def _job(spec: JsonObject, path: str) -> Iterator[Cause]:
+def _job(spec: JsonObject, path: str) -> Iterator[Fault]:
     yield from negative(spec, _NON_NEGATIVE, path)
     if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
         yield required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
@@ -113,7 +113,7 @@ def _job(spec: JsonObject, path: str) -> Iterator[Cause]:
     yield from _restart_policy(spec, f"{path}.template.spec.restartPolicy")
 
 
-def _indexed(spec: JsonObject, path: str) -> Iterator[Cause]:
+def _indexed(spec: JsonObject, path: str) -> Iterator[Fault]:
     completions, parallelism, most_failed = (
         spec.get(name) for name in ("completions", "parallelism", "maxFailedIndexes")
     )
@@ -136,7 +136,7 @@ def _indexed(spec: JsonObject, path: str) -> Iterator[Cause]:
                 yield invalid(f"{path}.{name}", value, why)
 
 
-def _failure_rule(spec: JsonObject, rule: JsonObject, path: str) -> Iterator[Cause]:
+def _failure_rule(spec: JsonObject, rule: JsonObject, path: str) -> Iterator[Fault]:
     if rule.get("action") == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
         yield invalid(f"{path}.action", "FailIndex", "requires the backoffLimitPerIndex to be set")
     codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
@@ -144,13 +144,13 @@ def _failure_rule(spec: JsonObject, rule: JsonObject, path: str) -> Iterator[Cau
         yield from _exit_codes(spec, codes, f"{path}.onExitCodes")
     if codes is not None and conditions:
         why = "specifying both OnExitCodes and OnPodConditions is not supported"
-        yield Cause("FieldValueInvalid", path, f"Invalid value: {why}")
+        yield Fault("FieldValueInvalid", path, f"Invalid value: {why}")
     if codes is None and not conditions:
         why = "specifying one of OnExitCodes and OnPodConditions is required"
-        yield Cause("FieldValueInvalid", path, f"Invalid value: {why}")
+        yield Fault("FieldValueInvalid", path, f"Invalid value: {why}")
 
 
-def _exit_codes(spec: JsonObject, codes: JsonObject, path: str) -> Iterator[Cause]:
+def _exit_codes(spec: JsonObject, codes: JsonObject, path: str) -> Iterator[Fault]:
     pod = spec["template"]["spec"]
     names = {item["name"] for part in ("containers", "initContainers") for item in pod.get(part) or ()}
     if codes.get("containerName") is not None and codes["containerName"] not in names:
@@ -163,12 +163,12 @@ def _exit_codes(spec: JsonObject, codes: JsonObject, path: str) -> Iterator[Caus
         if codes.get("operator") == "In" and value == 0:
             yield invalid(f"{path}.values[{number}]", value, "must not be 0 for the In operator")
         if value in values[:number]:
-            yield Cause("FieldValueDuplicate", f"{path}.values[{number}]", f"Duplicate value: {value}")
+            yield Fault("FieldValueDuplicate", f"{path}.values[{number}]", f"Duplicate value: {value}")
     if values != sorted(values):
         yield invalid(f"{path}.values", values, "must be ordered")
 
 
-def _success_rule(rule: JsonObject, completions: int, path: str) -> Iterator[Cause]:
+def _success_rule(rule: JsonObject, completions: int, path: str) -> Iterator[Fault]:
     indexes, count = rule.get("succeededIndexes"), rule.get("succeededCount")
     if indexes is None and count is None:
         yield required(path, "at least one of succeededCount or succeededIndexes must be specified")
@@ -213,7 +213,7 @@ def _count(text: str, completions: int) -> int:
     return total
 
 
-def _restart_policy(spec: JsonObject, path: str) -> Iterator[Cause]:
+def _restart_policy(spec: JsonObject, path: str) -> Iterator[Fault]:
     policy = spec["template"]["spec"].get("restartPolicy") or "Always"
     if policy == "Always":
         yield required(path, 'valid values: "OnFailure", "Never"')
@@ -223,7 +223,7 @@ def _restart_policy(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield invalid(path, policy, 'only "Never" is supported when podFailurePolicy is specified')
 
 
-def _cron_job(spec: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
+def _cron_job(spec: JsonObject, old: JsonObject | None) -> Iterator[Fault]:
     schedule, zone = spec.get("schedule"), spec.get("timeZone")
     if not schedule:
         yield required("spec.schedule", "")
@@ -245,7 +245,7 @@ def _cron_job(spec: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
     yield from negative(spec, ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"), "spec")
 
 
-def _schedule(schedule: str, zone: str | None, *, may_name_zone: bool) -> Iterator[Cause]:
+def _schedule(schedule: str, zone: str | None, *, may_name_zone: bool) -> Iterator[Fault]:
     try:
         cronschedule.parse(schedule)
     except cronschedule.ScheduleError as error:
@@ -260,7 +260,7 @@ def _schedule(schedule: str, zone: str | None, *, may_name_zone: bool) -> Iterat
         yield invalid("spec.schedule", schedule, why)
 
 
-def _time_zone(zone: str) -> Iterator[Cause]:
+def _time_zone(zone: str) -> Iterator[Fault]:
     if not zone:
         yield invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
         return

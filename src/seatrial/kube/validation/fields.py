@@ -9,10 +9,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
-from seatrial.server.errors import Cause
-from seatrial.server.names import SUBDOMAIN, SUBDOMAIN_RULE
 
+SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+SUBDOMAIN_RULE: Final = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+LABEL_RULE: Final = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
 NO_NEGATIVE: Final = "must be greater than or equal to 0"
 LONGEST_LABEL: Final = 63
 _LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
@@ -38,35 +49,35 @@ def shown(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def invalid(path: str, value: object, why: str = "") -> Cause:
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown(value)}" + (f": {why}" if why else ""))
+def invalid(path: str, value: object, why: str = "") -> Fault:
+    return Fault("FieldValueInvalid", path, f"Invalid value: {shown(value)}" + (f": {why}" if why else ""))
 
 
-def required(path: str, why: str = "") -> Cause:
-    return Cause("FieldValueRequired", path, f"Required value: {why}" if why else "Required value")
+def required(path: str, why: str = "") -> Fault:
+    return Fault("FieldValueRequired", path, f"Required value: {why}" if why else "Required value")
 
 
-def forbidden(path: str, why: str) -> Cause:
-    return Cause("FieldValueForbidden", path, f"Forbidden: {why}")
+def forbidden(path: str, why: str) -> Fault:
+    return Fault("FieldValueForbidden", path, f"Forbidden: {why}")
 
 
-def unsupported(path: str, value: object, allowed: Sequence[str]) -> Cause:
+def unsupported(path: str, value: object, allowed: Sequence[str]) -> Fault:
     known = ", ".join(json.dumps(one) for one in allowed)
-    return Cause("FieldValueNotSupported", path, f"Unsupported value: {shown(value)}: supported values: {known}")
+    return Fault("FieldValueNotSupported", path, f"Unsupported value: {shown(value)}: supported values: {known}")
 
 
-def duplicate(path: str, value: object, why: str = "") -> Cause:
-    return Cause("FieldValueDuplicate", path, f"Duplicate value: {shown(value)}" + (f": {why}" if why else ""))
+def duplicate(path: str, value: object, why: str = "") -> Fault:
+    return Fault("FieldValueDuplicate", path, f"Duplicate value: {shown(value)}" + (f": {why}" if why else ""))
 
 
-def negative(spec: Mapping[str, object], names: Sequence[str], path: str) -> Iterator[Cause]:
+def negative(spec: Mapping[str, object], names: Sequence[str], path: str) -> Iterator[Fault]:
     for name in names:
         value = spec.get(name)
         if isinstance(value, int) and value < 0:
             yield invalid(f"{path}.{name}", value, NO_NEGATIVE)
 
 
-def qualified_name(path: str, name: str) -> Iterator[Cause]:
+def qualified_name(path: str, name: str) -> Iterator[Fault]:
     """The key of a label or a taint, the name of a resource: perhaps a domain and a slash, then a name."""
     prefix, slash, last = name.rpartition("/")
     if prefix.count("/"):
@@ -87,20 +98,20 @@ def qualified_name(path: str, name: str) -> Iterator[Cause]:
         yield invalid(path, name, f"name part {_NAME_RULE})")
 
 
-def label_value(path: str, value: str) -> Iterator[Cause]:
+def label_value(path: str, value: str) -> Iterator[Fault]:
     if len(value) > LONGEST_LABEL:
         yield invalid(path, value, f"must be no more than {LONGEST_LABEL} characters")
     if not _LABEL_VALUE.fullmatch(value):
         yield invalid(path, value, _LABEL_VALUE_RULE)
 
 
-def labels(path: str, given: Mapping[str, str]) -> Iterator[Cause]:
+def labels(path: str, given: Mapping[str, str]) -> Iterator[Fault]:
     for key, value in given.items():
         yield from qualified_name(path, key)
         yield from label_value(path, value)
 
 
-def label_selector(path: str, selector: JsonObject) -> Iterator[Cause]:
+def label_selector(path: str, selector: JsonObject) -> Iterator[Fault]:
     yield from labels(f"{path}.matchLabels", selector.get("matchLabels") or {})
     for number, item in enumerate(selector.get("matchExpressions") or ()):
         place = f"{path}.matchExpressions[{number}]"
@@ -119,7 +130,7 @@ def label_selector(path: str, selector: JsonObject) -> Iterator[Cause]:
             yield from label_value(f"{place}.values[{position}]", value)
 
 
-def amount(path: str, value: object) -> Iterator[Cause]:
+def amount(path: str, value: object) -> Iterator[Fault]:
     """A number of pods, or a percentage of them."""
     if isinstance(value, str) and not _PERCENT.fullmatch(value):
         yield invalid(path, value, _PERCENT_RULE)
@@ -127,7 +138,7 @@ def amount(path: str, value: object) -> Iterator[Cause]:
         yield invalid(path, value, NO_NEGATIVE)
 
 
-def at_most_all(path: str, value: object) -> Iterator[Cause]:
+def at_most_all(path: str, value: object) -> Iterator[Fault]:
     if isinstance(value, str) and _PERCENT.fullmatch(value) and number_in(value) > 100:
         yield invalid(path, value, "must not be greater than 100%")
 

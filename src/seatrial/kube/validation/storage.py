@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.patches import same
 from seatrial.kube.quantities import Quantity
-from seatrial.server import fields
-from seatrial.server.errors import Cause
+from seatrial.kube.validation import fields
 
 _BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 _MODES: Final = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
@@ -36,7 +36,7 @@ _FIXED_IN_CLASS: Final = ("parameters", "provisioner", "reclaimPolicy", "volumeB
 _IMMUTABLE: Final = "field is immutable"
 
 
-def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Cause]:
+def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
     """Why a write of this object is refused; nothing for other kinds. A status write validates no spec."""
     match kind:
         case "PersistentVolumeClaim" if before is None or before.get("spec") != raw.get("spec"):
@@ -53,7 +53,7 @@ def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Ca
                     yield fields.invalid(name, None, _IMMUTABLE)
 
 
-def _claim(spec: JsonObject) -> Iterator[Cause]:
+def _claim(spec: JsonObject) -> Iterator[Fault]:
     modes = spec.get("accessModes") or ()
     if not modes:
         yield fields.required("spec.accessModes", "at least 1 access mode is required")
@@ -67,7 +67,7 @@ def _claim(spec: JsonObject) -> Iterator[Cause]:
         yield fields.unsupported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES)
 
 
-def _changed_claim(raw: JsonObject, before: JsonObject) -> Iterator[Cause]:
+def _changed_claim(raw: JsonObject, before: JsonObject) -> Iterator[Fault]:
     """A volume's name may come once, a class where there was none; a bound claim may ask for another size."""
     old, new = dict(before["spec"]), dict(raw["spec"])
     bound = (raw.get("status") or {}).get("phase") == "Bound"
@@ -104,7 +104,7 @@ def _class_may_come(before: JsonObject, name: str | None) -> bool:
     return name is not None and annotated in (None, name)
 
 
-def _volume(spec: JsonObject) -> Iterator[Cause]:
+def _volume(spec: JsonObject) -> Iterator[Fault]:
     modes, capacity = spec.get("accessModes") or (), spec.get("capacity") or {}
     if not modes:
         yield fields.required("spec.accessModes", "")
@@ -132,7 +132,7 @@ def _volume(spec: JsonObject) -> Iterator[Cause]:
         yield fields.unsupported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES)
 
 
-def _changed_volume(new: JsonObject, old: JsonObject) -> Iterator[Cause]:
+def _changed_volume(new: JsonObject, old: JsonObject) -> Iterator[Fault]:
     before, after = ({key: value for key, value in each.items() if key not in _NO_SOURCES} for each in (old, new))
     if not same(_without_nothing(before), _without_nothing(after)):
         yield fields.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
@@ -140,7 +140,7 @@ def _changed_volume(new: JsonObject, old: JsonObject) -> Iterator[Cause]:
         yield fields.invalid("volumeMode", new.get("volumeMode"), _IMMUTABLE)
 
 
-def _access_modes(modes: JsonObject | tuple[str, ...]) -> Iterator[Cause]:
+def _access_modes(modes: JsonObject | tuple[str, ...]) -> Iterator[Fault]:
     for mode in modes:
         if mode not in _MODES:
             yield fields.unsupported("spec.accessModes", mode, _MODES)
@@ -149,7 +149,7 @@ def _access_modes(modes: JsonObject | tuple[str, ...]) -> Iterator[Cause]:
         yield fields.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")
 
 
-def _positive(path: str, amount: object) -> Iterator[Cause]:
+def _positive(path: str, amount: object) -> Iterator[Fault]:
     if _quantity(amount).nanos <= 0:
         yield fields.invalid(path, str(_quantity(amount)), "must be greater than zero")
 
@@ -170,6 +170,6 @@ def _without_nothing(spec: Mapping[str, object]) -> JsonObject:
     return {key: value for key, value in spec.items() if value not in (None, "", {}, [])}
 
 
-def _unsupported_text(path: str, shown: str, known: tuple[str, ...]) -> Cause:
+def _unsupported_text(path: str, shown: str, known: tuple[str, ...]) -> Fault:
     supported = ", ".join(f'"{each}"' for each in known)
-    return Cause("FieldValueNotSupported", path, f"Unsupported value: {shown}: supported values: {supported}")
+    return Fault("FieldValueNotSupported", path, f"Unsupported value: {shown}: supported values: {supported}")
