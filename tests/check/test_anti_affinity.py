@@ -13,7 +13,7 @@ import pytest
 from seatrial import project
 from seatrial.check import judge
 from seatrial.check.verdicts import Answer, Report, Verdict
-from seatrial.cli import check
+from seatrial.cli.reports import text
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "broken" / "anti-affinity"
@@ -65,6 +65,6 @@ def test_the_output_follows_the_published_schema(report: Report) -> None:
 
 
 def test_the_text_leads_with_what_is_refuted(report: Report) -> None:
-    lines = check.text(report).splitlines()
+    lines = text.render(report).splitlines()
     assert lines[0].startswith("✗ rollout/converges")
     assert any("repair (proved): spec.strategy.rollingUpdate.maxUnavailable: 1" in line for line in lines)

@@ -13,7 +13,7 @@ import pytest
 
 from seatrial.check.system import Place
 from seatrial.check.verdicts import Answer, Assumption, Repair, Report, Step, Verdict
-from seatrial.cli import check
+from seatrial.cli.reports import text
 
 WEB = """\
 apiVersion: apps/v1
@@ -189,13 +189,13 @@ def test_text_for_a_terminal_is_folded_and_coloured() -> None:
     )
     assumption = Assumption("nodes/fail=0", "default", "no node fails " * 20)
     report = Report(kubernetes="1.37", verdicts=(verdict,), assumptions=(assumption,))
-    plain = check.text(report, width=80).splitlines()
+    plain = text.render(report, width=80).splitlines()
     assert all(len(line) <= 80 for line in plain)
     assert plain[-1].startswith("  nodes/fail=0  no node fails")
     assert plain[-1].endswith("…")
     assert [line for line in plain if "Scheduler  0/3" in line]
     assert " ".join(" ".join(plain).split()).count(waiting.strip()) == 2
-    coloured = check.text(report, width=80, colour=True).splitlines()
+    coloured = text.render(report, width=80, colour=True).splitlines()
     assert coloured[0].startswith("\x1b[31m✗ rollout/converges\x1b[0m  Deployment default/web: ")
     assert coloured[1:] == plain[1:]
 

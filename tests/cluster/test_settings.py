@@ -9,10 +9,12 @@ import pytest
 
 from seatrial.cluster import behaviours, settings
 from seatrial.cluster.cluster import NodeShape
-from seatrial.cluster.settings import NodeLoss, NodePressure, NodeShutdown, SettingsError
+from seatrial.cluster.settings import NodeLoss, NodePressure, NodeShutdown
 from seatrial.cluster.simulation import plan
 from seatrial.cluster.virtual import VirtualCluster
 from seatrial.control.addons.csi import Driver
+from seatrial.project import toml
+from seatrial.project.toml import SettingsError
 
 GOOD = """
 [simulate]
@@ -59,7 +61,7 @@ evictionHard = { "pid.available" = "10%" }
 
 def read(tmp_path: Path, text: str) -> settings.Settings:
     (tmp_path / "seatrial.toml").write_text(text)
-    found = settings.find([tmp_path / "web.yaml", tmp_path])
+    found = toml.find([tmp_path / "web.yaml", tmp_path])
     assert found is not None
     return settings.read(found)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from fnmatch import fnmatchcase
 from typing import TypeVar, cast
 
 from seatrial.kube.objects import JsonObject, Key, Object
@@ -47,6 +49,20 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """What is accepted although it is refuted: `property` and `subject` are shell patterns, `until` is the last day."""
+
+    property: str
+    subject: str
+    reason: str
+    place: Place
+    until: date | None = None
+
+    def covers(self, property_: str, subject: str) -> bool:
+        return fnmatchcase(property_, self.property) and fnmatchcase(subject, self.subject)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object of the system: as written, as admitted, typed where the kind has a type, and where it stands."""
 
@@ -82,6 +98,7 @@ class System:
     entries: tuple[Entry, ...] = ()
     findings: tuple[Finding, ...] = ()
     builds: Mapping[str, str] = field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def unreadable(self) -> tuple[Finding, ...]:

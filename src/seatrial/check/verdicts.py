@@ -70,6 +70,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     covered: Covered | None = None
     assumptions: tuple[str, ...] = ()
+    waived: str | None = None
+    """Why it is accepted although it is refuted."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: all proved; 1: something refuted; 2: something unknown (3, unreadable input, is decided before)."""
-        answers = {verdict.verdict for verdict in self.verdicts}
+        """0: all proved or waived; 1: something refuted; 2: something unknown; 3 (unreadable) is decided before."""
+        answers = {verdict.verdict for verdict in self.verdicts if verdict.waived is None}
         return 1 if Answer.REFUTED in answers else 2 if Answer.UNKNOWN in answers else 0

@@ -7,122 +7,152 @@ import json
 import os
 import shutil
 import sys
-import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seatrial.cli import reports
+
 if TYPE_CHECKING:
-    from seatrial.check.verdicts import Report, Verdict
+    from seatrial.check.system import System
+    from seatrial.check.verdicts import Report
+    from seatrial.project.options import Options
 
 SUMMARY = "prove that a system will roll out and stay up, or show the shortest way in which it will not"
 EXAMPLES = """\
   seatrial check .                              everything below this directory
   seatrial check web.yaml --only 'rollout/*'    some properties
   kustomize build prod | seatrial check -       what another tool renders
-  seatrial check . --output json                for machines (docs/reference/verdicts.schema.json)"""
+  seatrial check . --output sarif               for code scanning; json, junit, github, markdown
+  seatrial check . --write-baseline known.json  what is refuted now is known; --baseline known.json passes it over
+
+exit codes: 0 all proved or waived, 1 something refuted, 2 something unknown, 3 the input cannot be read"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a directory, a file, or - for standard input")
-    parser.add_argument("--kubernetes", default="1.37", metavar="VERSION", help="the version to check for (1.37)")
+    parser.add_argument("--kubernetes", metavar="VERSION", help="the version to check for (1.37)")
+    parser.add_argument("--only", metavar="PATTERNS", help="properties, comma-separated: 'rollout/*,schema/*'")
+    parser.add_argument("--skip", metavar="PATTERNS", help="properties that are not asked")
+    parser.add_argument("--output", choices=reports.FORMATS, default="text", help="for people or for machines (text)")
     parser.add_argument(
-        "--only", default="*", metavar="PATTERNS", help="properties, comma-separated: 'rollout/*,schema/*'"
+        "--baseline", type=Path, metavar="FILE", help="passes over what was refuted when it was written"
     )
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="for people or for machines (text)")
+    parser.add_argument("--write-baseline", type=Path, metavar="FILE", help="writes down what is refuted now")
+
+
+class UsageError(Exception):
+    """The check cannot be made as it was asked for."""
 
 
 def run(args: argparse.Namespace) -> int:
-    from seatrial import project
-    from seatrial.kube import schemas
+    from seatrial.project.toml import SettingsError
 
-    if args.kubernetes not in schemas.versions():
-        print(
-            f"seatrial: no Kubernetes {args.kubernetes} here; there is {', '.join(schemas.versions())}", file=sys.stderr
-        )
+    try:
+        options = _options(args)
+        system = _system(args.paths, options)
+        report = report_on(system, options)
+        if args.write_baseline:
+            return _write_baseline(args.write_baseline, report)
+    except (SettingsError, UsageError) as error:
+        print(f"seatrial: {error}", file=sys.stderr)
         return 3
-    patterns = tuple(part.strip() for part in args.only.split(",") if part.strip())
-    from seatrial.check import judge
-
-    if unknown := [p for p in patterns if not judge.matching(p)]:
-        print(f"seatrial: no property matches {', '.join(unknown)}; there is {', '.join(judge.NAMES)}", file=sys.stderr)
-        return 3
-    system = project.load(args.paths, version=args.kubernetes)
-    for finding in system.unreadable:
-        print(f"seatrial: {finding.place}: {finding.message}", file=sys.stderr)
-    if system.unreadable:
-        return 3
-    if not system.entries:
-        print(f"seatrial: no Kubernetes objects in {', '.join(args.paths)}", file=sys.stderr)
-        return 3
-    report = judge.judge(system, patterns)
-    if args.output == "json":
-        import msgspec
-
-        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
-    else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
-        print(text(report, width=width, colour=colour))
+    show(report, args.output)
     return report.exit_code
 
 
-def text(report: Report, *, width: int = 0, colour: bool = False) -> str:
-    """The report for people: what is refuted first, with its story; what is proved in a line each.
+def show(report: Report, form: str = "text") -> None:
+    if form != "text":
+        print(reports.render(form, report))
+        return
+    from seatrial.cli.reports import text
 
-    Long lines are folded to `width` columns (0: not at all), assumptions are cut to one line each.
-    """
-    lines: list[str] = []
-    ranks = {"refuted": 0, "unknown": 1, "proved": 2}
-    for verdict in sorted(report.verdicts, key=lambda verdict: ranks[verdict.verdict.value]):
-        lines += _verdict(verdict, width, colour)
-    if report.assumptions:
-        lines += ["", "assuming"]
-        longest = max(len(a.name) for a in report.assumptions)
-        lines += [_cut(f"  {a.name:<{longest}}  {a.text}", width) for a in report.assumptions]
-    return "\n".join(lines)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
+    print(text.render(report, width=width, colour=colour))
 
 
-def _verdict(verdict: Verdict, width: int, colour: bool) -> list[str]:
-    mark = {"proved": "✓", "refuted": "✗", "unknown": "?"}[verdict.verdict.value]
-    covered = f" ({verdict.covered.states} states)" if verdict.covered else ""
-    lines = _fold(f"{mark} {verdict.property}  {verdict.subject}: ", verdict.message + covered, width, indent=4)
-    if colour:
-        shade = {"proved": 32, "refuted": 31, "unknown": 33}[verdict.verdict.value]
-        head = f"{mark} {verdict.property}"
-        lines[0] = f"\x1b[{shade}m{head}\x1b[0m{lines[0].removeprefix(head)}"
-    lines += [f"    {place}  {place.path}" for place in verdict.places]
-    longest = max((len(step.actor) for step in verdict.trace), default=0)
-    for number, step in enumerate(verdict.trace):
-        back = "↻" if number == verdict.loop else " "
-        lines += _fold(f"  {back}{number + 1:>3}. {step.actor:<{longest}}  ", step.action, width)
-    for repair in verdict.repairs:
-        edits = [f"{edit.path}: {_shown(edit.to)} ({edit.file}:{edit.line})" for edit in repair.edits]
-        how = "proved" if repair.verdict.value == "proved" else "cures this; what else is refuted stays so"
-        lines += _fold(f"    repair ({how}): ", " and ".join(edits), width, indent=8)
-    return lines
+def settings_for(paths: Sequence[str]) -> Options:
+    """What the `seatrial.toml` beside the manifests says. Raises `SettingsError`."""
+    from seatrial.project import options, toml
+
+    found = toml.find([path for path in paths if path != "-"])
+    return options.read(found) if found is not None else options.Options()
 
 
-def _shown(value: object) -> str:
-    """A value as it is written into the file."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _options(args: argparse.Namespace) -> Options:
+    """What the command line says, and `seatrial.toml` where it says nothing."""
+    from seatrial.kube import schemas
 
-
-def _fold(start: str, rest: str, width: int, indent: int | None = None) -> list[str]:
-    """`start` and `rest`, folded between words; further lines stand under `rest` or at `indent`."""
-    if not width or len(start) + len(rest) <= width:
-        return [start + rest]
-    margin = " " * (len(start) if indent is None else indent)
-    if len(margin) > width // 2:
-        margin = " " * 8
-    return textwrap.wrap(
-        start + rest,
-        width=max(width, len(margin) + 20),
-        subsequent_indent=margin,
-        drop_whitespace=True,
-        replace_whitespace=False,
-        break_long_words=False,
-        break_on_hyphens=False,
+    given = settings_for(args.paths)
+    version = args.kubernetes or given.kubernetes or "1.37"
+    if version not in schemas.versions():
+        raise UsageError(f"no Kubernetes {version} here; there is {', '.join(schemas.versions())}")
+    return replace(
+        given,
+        kubernetes=version,
+        only=_patterns(args.only) if args.only else given.only,
+        skip=_patterns(args.skip) if args.skip else given.skip,
+        baseline=args.baseline or given.baseline,
     )
 
 
-def _cut(line: str, width: int) -> str:
-    return line if not width or len(line) <= width else line[: max(1, width - 1)] + "…"
+def _patterns(text: str) -> tuple[str, ...]:
+    from seatrial.check import judge
+
+    patterns = tuple(part.strip() for part in text.split(",") if part.strip())
+    if unknown := [pattern for pattern in patterns if not judge.matching(pattern)]:
+        raise UsageError(f"no property matches {', '.join(unknown)}; there is {', '.join(judge.NAMES)}")
+    return patterns
+
+
+def _system(paths: Sequence[str], options: Options) -> System:
+    from seatrial import project
+
+    system = project.load(paths, version=options.kubernetes or "1.37")
+    if system.unreadable:
+        raise UsageError("\nseatrial: ".join(f"{each.place}: {each.message}" for each in system.unreadable))
+    if not system.entries:
+        raise UsageError(f"no Kubernetes objects in {', '.join(paths)}")
+    return system
+
+
+def report_on(system: System, options: Options) -> Report:
+    """The verdicts, with what is waived marked; notes on waivers go to standard error."""
+    from seatrial.check import judge, waivers
+
+    skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
+    only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
+    report = judge.judge(system, only, given=options.given)
+    baseline = _baseline(options.baseline) if options.baseline else frozenset()
+    report, notes = waivers.apply(report, (*system.waivers, *options.waivers), date.today(), baseline)
+    for note in notes:
+        print(f"seatrial: note: {note}", file=sys.stderr)
+    return report
+
+
+def _baseline(path: Path) -> frozenset[str]:
+    try:
+        known = json.loads(path.read_bytes())
+        return frozenset(each["fingerprint"] for each in known["refuted"])
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; --write-baseline {path} makes it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: is no baseline; --write-baseline {path} makes one") from error
+
+
+def _write_baseline(path: Path, report: Report) -> int:
+    from seatrial.check.verdicts import Answer
+    from seatrial.check.waivers import fingerprint
+
+    refuted = [verdict for verdict in report.verdicts if verdict.verdict is Answer.REFUTED]
+    known = [{"fingerprint": fingerprint(v), "property": v.property, "subject": v.subject} for v in refuted]
+    known.sort(key=lambda each: (each["property"], each["subject"], each["fingerprint"]))
+    try:
+        path.write_text(json.dumps({"refuted": known}, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    print(f"{path}: {len(known)} refuted verdicts written down")
+    return 0

@@ -85,8 +85,9 @@ def _warn_of_shortage(directory: Path, paths: Sequence[str]) -> None:
 
     from seatrial.cluster import settings
     from seatrial.node.linux import gauges
+    from seatrial.project import toml
 
-    found = settings.find(paths)
+    found = toml.find(paths)
     kubelet = (settings.read(found) if found is not None else settings.Settings()).kubelet
     for message in gauges.short(directory, kubelet, datetime.now(UTC)):
         print(f"seatrial: note: {message}", file=sys.stderr)
@@ -100,14 +101,15 @@ def _options(arguments: argparse.Namespace) -> list[str] | None:
         _fail(f"no Kubernetes {arguments.kubernetes} here; there is {', '.join(schemas.versions())}")
         return None
     from seatrial.cluster import settings
+    from seatrial.project import toml
 
     options = ["--kubernetes", arguments.kubernetes]
 
-    found = settings.find(arguments.paths)
+    found = toml.find(arguments.paths)
     if found is not None:
         try:
             settings.read(found)
-        except settings.SettingsError as error:
+        except toml.SettingsError as error:
             _fail(str(error))
             return None
         options += ["--settings", str(found.absolute())]
@@ -118,8 +120,8 @@ def _options(arguments: argparse.Namespace) -> list[str] | None:
 def _checked(arguments: argparse.Namespace) -> System | int:
     """The system, or the exit code if it cannot be read or is refuted."""
     from seatrial import project
-    from seatrial.check import judge
     from seatrial.cli import check
+    from seatrial.project.toml import SettingsError
 
     system = project.load(arguments.paths, version=arguments.kubernetes)
     for finding in system.unreadable:
@@ -130,10 +132,13 @@ def _checked(arguments: argparse.Namespace) -> System | int:
         return _fail(f"no Kubernetes objects in {', '.join(arguments.paths)}", code=3)
     if arguments.no_check:
         return system
-    report = judge.judge(system, ("*",))
+    try:
+        report = check.report_on(system, check.settings_for(arguments.paths))
+    except (SettingsError, check.UsageError) as error:
+        return _fail(str(error), code=3)
     _say(f"checked: {len(report.verdicts)} verdicts, exit code {report.exit_code} of seatrial check")
     if report.exit_code == 1:
-        print(check.text(report))
+        check.show(report)
         return _fail("refuted; --no-check runs it all the same", code=1)
     return system
 

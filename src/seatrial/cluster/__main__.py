@@ -13,9 +13,9 @@ from pathlib import Path
 
 from seatrial.cluster import process, settings
 from seatrial.cluster.cluster import SIMULATED_CONTROLLERS, STANDARD_CONTROLLERS, AlreadyRunningError, serve
-from seatrial.cluster.settings import SettingsError
 from seatrial.kube import schemas
 from seatrial.node.linux.machine import RequirementError
+from seatrial.project.toml import SettingsError
 from seatrial.server.http import ServeError
 from seatrial.server.store import StoreError
 

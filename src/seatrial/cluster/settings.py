@@ -8,10 +8,7 @@ line and key, and says what would be right.
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -31,21 +28,7 @@ from seatrial.kube import selectors
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.quantities import Quantity
 from seatrial.node import manifests
-
-FILE: Final = "seatrial.toml"
-_NAMED: Final = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: 'a text in "quotes"',
-    datetime: "a time such as 2026-01-01T00:00:00Z",
-    dict: "a table such as { a = 1 }",
-    list: "a list such as [1, 2]",
-}
-
-
-class SettingsError(Exception):
-    """The file cannot be used; the message names the place and what to try."""
+from seatrial.project.toml import KeyPath, Toml, hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,41 +76,22 @@ class Settings:
     kubelet: KubeletConfiguration = DEFAULT_KUBELET
 
 
-def find(paths: Sequence[str | Path]) -> Path | None:
-    """The `seatrial.toml` beside the manifests: in the first directory given that has one."""
-    for each in paths:
-        path = Path(each)
-        found = (path if path.is_dir() else path.parent) / FILE
-        if found.is_file():
-            return found
-    return None
-
-
 def read(path: Path) -> Settings:
     """Raises `SettingsError`."""
-    try:
-        text = path.read_text()
-        document = tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from error
-    reader = _Reader(path, text)
-    return replace(reader.settings(document.get("simulate", {})), kubelet=reader.kubelet(document.get("kubelet", {})))
+    reader = _Reader(Toml(path))
+    return replace(reader.settings(), kubelet=reader.kubelet())
 
 
 class _Reader:
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._lines = _lines(text)
+    def __init__(self, toml: Toml) -> None:
+        self._toml = toml
+        self._checked, self._tables, self._error = toml.checked, toml.tables, toml.error
 
-    def settings(self, table: Any) -> Settings:
+    def settings(self) -> Settings:
         place = ("simulate",)
-        if not isinstance(table, dict):
-            raise self._error(place, f"[simulate] is {_NAMED[dict]}")
         given = self._checked(
             place,
-            table,
+            self._toml.table("simulate"),
             {
                 "seed": int,
                 "start": datetime,
@@ -162,16 +126,15 @@ class _Reader:
             drivers=tuple(self._driver(at, each) for at, each in self._tables(place, given, "driver")),
         )
 
-    def kubelet(self, table: Any) -> KubeletConfiguration:
-        if not isinstance(table, dict):
-            raise self._error(("kubelet",), f"[kubelet] is {_NAMED[dict]}")
+    def kubelet(self) -> KubeletConfiguration:
+        table = self._toml.table("kubelet")
         try:
             return configuration.read(table)
         except configuration.ConfigurationError as error:
             named = next((key for key, value in table.items() if not _is_configuration({key: value})), "")
             raise self._error(("kubelet", named), str(error)) from error
 
-    def _shapes(self, place: _Place, table: Mapping[str, Any]) -> list[NodeShape]:
+    def _shapes(self, place: KeyPath, table: Mapping[str, Any]) -> list[NodeShape]:
         given = self._checked(
             place,
             table,
@@ -193,11 +156,11 @@ class _Reader:
             return [shape]
         return [replace(shape, name=f"{name}-{number}") for number in range(1, count + 1)]
 
-    def _manifests(self, place: _Place, directory: str | None) -> tuple[JsonObject, ...]:
+    def _manifests(self, place: KeyPath, directory: str | None) -> tuple[JsonObject, ...]:
         """The static pods' manifests in a directory beside the file."""
         if directory is None:
             return ()
-        path = self._path.parent / directory
+        path = self._toml.path.parent / directory
         if not path.is_dir():
             raise self._error(place, f"manifests names a directory beside this file; there is no {path}")
         found = []
@@ -210,7 +173,7 @@ class _Reader:
             found.append(raw)
         return tuple(found)
 
-    def _rule(self, place: _Place, table: Mapping[str, Any]) -> Rule:
+    def _rule(self, place: KeyPath, table: Mapping[str, Any]) -> Rule:
         hints = typing.get_type_hints(Behaviour)
         kinds = {field.name: _plain(hints[field.name]) for field in fields(Behaviour)}
         given = self._checked(place, table, {"labels": str, "namespace": str, "container": str, **kinds})
@@ -227,7 +190,7 @@ class _Reader:
         self._check_numbers(place, given)
         return Rule(Behaviour(**given), **which)
 
-    def _series(self, place: _Place, name: str, steps: Any) -> tuple[tuple[float, float], ...]:
+    def _series(self, place: KeyPath, name: str, steps: Any) -> tuple[tuple[float, float], ...]:
         steps = [[0, steps]] if isinstance(steps, int | float) else steps
         try:
             return tuple((float(from_s), float(value)) for from_s, value in steps)
@@ -235,7 +198,7 @@ class _Reader:
             why = f"metrics.{name} is a number, or steps such as [[0, 0.1], [60, 0.9]]: [seconds after start, value]"
             raise self._error((*place, "metrics"), why) from error
 
-    def _event(self, kind: str, place: _Place, table: Mapping[str, Any], names: Sequence[str]) -> Event:
+    def _event(self, kind: str, place: KeyPath, table: Mapping[str, Any], names: Sequence[str]) -> Event:
         keys: dict[str, type] = {"node": str, "at_s": float, "for_s": float}
         required = ["node", "at_s"]
         example = 'node = "node-1", at_s = 600, for_s = 60'
@@ -248,11 +211,11 @@ class _Reader:
             if key not in given:
                 raise self._error(place, f"{key} is missing; a {kind} is: {example}")
         if names and given["node"] not in names:
-            raise self._error((*place, "node"), f"there is no node {given['node']}{_hint(given['node'], names)}")
+            raise self._error((*place, "node"), f"there is no node {given['node']}{hint(given['node'], names)}")
         for signal, amount in given.get("available", {}).items():
             at = (*place, "available")
             if signal not in SIGNALS:
-                raise self._error(at, f"there is no signal {signal}{_hint(signal, SIGNALS)}")
+                raise self._error(at, f"there is no signal {signal}{hint(signal, SIGNALS)}")
             try:
                 float(amount.removesuffix("%")) if str(amount).endswith("%") else Quantity.parse(amount)
             except ValueError as error:
@@ -261,7 +224,7 @@ class _Reader:
         made: Event = _EVENTS[kind](**given)
         return made
 
-    def _driver(self, place: _Place, table: Mapping[str, Any]) -> Driver:
+    def _driver(self, place: KeyPath, table: Mapping[str, Any]) -> Driver:
         hints = typing.get_type_hints(Driver)
         given = self._checked(place, table, {field.name: _plain(hints[field.name]) for field in fields(Driver)})
         if "name" not in given:
@@ -269,36 +232,14 @@ class _Reader:
         self._check_numbers(place, given)
         return Driver(**given)
 
-    def _check_numbers(self, place: _Place, given: Mapping[str, Any]) -> None:
+    def _check_numbers(self, place: KeyPath, given: Mapping[str, Any]) -> None:
         for key, value in given.items():
             if key.endswith("_s") and not 0 <= value < math.inf:
                 raise self._error((*place, key), f"{key} is a number of seconds, not negative")
             if key == "volumes_per_node" and value < 0:
                 raise self._error((*place, key), f"{key} is a number of volumes, not negative")
 
-    def _tables(self, place: _Place, given: Mapping[str, Any], key: str) -> list[tuple[_Place, Mapping[str, Any]]]:
-        found = given.get(key, [])
-        if not all(isinstance(each, dict) for each in found):
-            raise self._error((*place, key), f"{key} is a list of tables: write [[simulate.{key}]]")
-        return [((*place, key, number), each) for number, each in enumerate(found)]
 
-    def _checked(self, place: _Place, table: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
-        """The table's values, each of its kind; unknown keys are errors."""
-        for key, value in table.items():
-            if key not in kinds:
-                raise self._error((*place, key), f'unknown key "{key}"{_hint(key, kinds)}')
-            kind = kinds[key]
-            fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-            if not fits or (kind is not bool and isinstance(value, bool)):
-                raise self._error((*place, key), f"{key} is {_NAMED[kind]}")
-        return dict(table)
-
-    def _error(self, place: _Place, message: str) -> SettingsError:
-        line = next((self._lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in self._lines), 1)
-        return SettingsError(f"{self._path}:{line}: {message}")
-
-
-_Place = tuple[str | int, ...]
 _EVENTS: Final = {"loss": NodeLoss, "pressure": NodePressure, "shutdown": NodeShutdown}
 
 
@@ -316,25 +257,3 @@ def _plain(hint: Any) -> type:
     if isinstance(hint, types.UnionType) and len(options) == 1:
         hint = options[0]
     return hint if hint in (bool, int, float, str) else dict
-
-
-def _hint(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
-
-
-def _lines(text: str) -> dict[_Place, int]:
-    """Where tables and their keys stand, which `tomllib` does not tell: good enough for messages."""
-    found: dict[_Place, int] = {}
-    counts: dict[str, int] = {}
-    table: _Place = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*(\[\[?)\s*([\w.\-]+)\s*\]", line):
-            table = tuple(header[2].split("."))
-            if header[1] == "[[":
-                counts[header[2]] = counts.get(header[2], -1) + 1
-                table = (*table, counts[header[2]])
-            found.setdefault(table, number)
-        elif key := re.match(r'\s*"?([\w\-]+)"?\s*[.=]', line):
-            found.setdefault((*table, key[1]), number)
-    return found

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from seatrial.check import system
-from seatrial.check.system import Entry, Finding, Place, System
+from seatrial.check.system import Entry, Finding, Place, System, Waiver
 from seatrial.kube import objects
 from seatrial.kube.objects import JsonObject
-from seatrial.project import documents
+from seatrial.project import comments, documents
 
 SIZE_LIMIT_BYTES = 16 * 1024 * 1024
 """An object in etcd is 1.5 MB at most; a file of 16 MiB is no manifest."""
@@ -56,7 +56,7 @@ def load(paths: Iterable[str | Path], version: str = "1.37") -> System:
             reader.text(sys.stdin.buffer.read(SIZE_LIMIT_BYTES + 1), "-", named=True)
         else:
             reader.path(Path(path))
-    return System(version, tuple(reader.entries), tuple(reader.findings), reader.builds)
+    return System(version, tuple(reader.entries), tuple(reader.findings), reader.builds, tuple(reader.waivers))
 
 
 class _Reader:
@@ -65,6 +65,7 @@ class _Reader:
         self.entries: list[Entry] = []
         self.findings: list[Finding] = []
         self.builds: dict[str, str] = {}
+        self.waivers: list[Waiver] = []
 
     def fail(self, file: str, message: str, line: int = 0, column: int = 0) -> None:
         self.findings.append(Finding(Place(file, line, column, ""), message, fatal=True))
@@ -139,11 +140,17 @@ class _Reader:
             line = data.count(b"\n", 0, error.start) + 1
             self.fail(file, f"is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start})", line)
             return
+        before = len(self.entries)
         try:
             for document in documents.parse(text):
                 self.document(document, file, named=named)
         except documents.DocumentError as error:
             self.fail(file, str(error), error.line, error.column)
+        for each in comments.waivers(text, file, self.entries[before:]):
+            if isinstance(each, Finding):
+                self.findings.append(each)
+            else:
+                self.waivers.append(each)
 
     def document(self, document: documents.Document, file: str, *, named: bool) -> None:
         value = document.value

@@ -1,8 +1,9 @@
 """The properties: what each asks, and which module answers.
 
 A family is a module here that answers some properties. It offers `PROPERTIES` (a description of each), `ASSUMPTIONS`
-(what the names that its verdicts list mean) and `check(question, wanted)`, the verdicts on those of its properties that
-are wanted. `FAMILIES` names them in the order in which they are asked, so that only what is asked for is imported.
+(what the names that its verdicts list mean; a `Parameter` is listed with its value, `nodes/fail=1`) and
+`check(question, wanted)`, the verdicts on those of its properties that are wanted. `FAMILIES` names them in the order
+in which they are asked, so that only what is asked for is imported.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
 from seatrial.kube.objects import Node
 
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An assumption with a value, which a user may set in `seatrial.toml`; `text` tells it, with `{value}` in it."""
+
+    default: Value
+    text: str
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -25,8 +36,14 @@ class Question:
     nodes: tuple[Node, ...]
     machines: Assumption
     max_states: int = 60_000
+    given: Mapping[str, Value] = field(default_factory=dict)
+    """The assumptions that the user has set, by name."""
     outcomes: dict[tuple[bytes, ...], bool] = field(default_factory=dict, compare=False, repr=False)
     """Whether rollouts that were explored hold, by what they were explored on: repairs ask about the same ones."""
+
+    def assumed(self, name: str, parameter: Parameter) -> Value:
+        """The value to go by; a verdict that does lists the assumption as `name=value`."""
+        return self.given.get(name, parameter.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,7 @@ class Property:
 
 class Family(Protocol):
     PROPERTIES: tuple[Property, ...]
-    ASSUMPTIONS: Mapping[str, str]
+    ASSUMPTIONS: Mapping[str, str | Parameter]
 
     def check(self, question: Question, wanted: frozenset[str]) -> list[Verdict]:
         """The verdicts on the properties whose names are in `wanted`."""
