@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from seatrial.check import machines
+from seatrial.check import machines, repairs
 from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family
+from seatrial.check.repairs import Cure
 from seatrial.check.system import System
-from seatrial.check.verdicts import Assumption, Report, Verdict
+from seatrial.check.verdicts import Answer, Assumption, Report, Verdict
 
 NAMES = tuple(name for names in FAMILIES.values() for name in names)
 
@@ -24,27 +26,57 @@ def parameters() -> dict[str, Parameter]:
     return {name: meaning for name, meaning in known if isinstance(meaning, Parameter)}
 
 
-def judge(
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The report, and for each of its verdicts the changes that cure it."""
+
+    report: Report
+    cures: tuple[tuple[Cure, ...], ...]
+
+
+def judge(system: System, only: Sequence[str] = ("*",), *, max_states: int = 60_000) -> Report:
+    """The report on all properties whose name matches one of `only` (shell patterns)."""
+    return judgement(system, only, max_states=max_states).report
+
+
+def judgement(
     system: System,
     only: Sequence[str] = ("*",),
     *,
     max_states: int = 60_000,
     given: Mapping[str, Value] | None = None,
-) -> Report:
-    """The report on all properties whose name matches one of `only` (shell patterns); `given` are assumptions."""
+) -> Judgement:
+    """The report and the changes that cure what is refuted; `given` are assumptions by name."""
     wanted = frozenset(name for pattern in only for name in matching(pattern))
     nodes, where = machines.inventory(system)
     question = Question(system, nodes, where, max_states, given or {})
-    verdicts: list[Verdict] = []
+    verdicts = []
+    cures = []
+    for verdict in ask(question, wanted):
+        found = _cures(question, verdict) if verdict.verdict is Answer.REFUTED else []
+        verdicts.append(repairs.told(verdict, found))
+        cures.append(tuple(found))
+    used = dict.fromkeys(name for verdict in verdicts for name in verdict.assumptions)
     texts: dict[str, str | Parameter] = {}
     for name, answered in FAMILIES.items():
         if wanted.intersection(answered):
-            asked = family(name)
-            verdicts += asked.check(question, wanted)
-            texts.update(asked.ASSUMPTIONS)
-    used = dict.fromkeys(name for verdict in verdicts for name in verdict.assumptions)
+            texts.update(family(name).ASSUMPTIONS)
     assumptions = tuple(where if name == where.name else _told(name, texts, question.given) for name in used)
-    return Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions)
+    return Judgement(Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions), tuple(cures))
+
+
+def ask(question: Question, wanted: frozenset[str]) -> list[Verdict]:
+    """The verdicts on the properties wanted, without repairs."""
+    asked = [family(name) for name, answered in FAMILIES.items() if wanted.intersection(answered)]
+    return [verdict for each in asked for verdict in each.check(question, wanted)]
+
+
+def _cures(question: Question, verdict: Verdict) -> list[Cure]:
+    module = family(next(name for name, answered in FAMILIES.items() if verdict.property in answered))
+    candidates = getattr(module, "candidates", None)
+    if candidates is None:
+        return []
+    return repairs.search(question, verdict, candidates(question, verdict), ask, frozenset(NAMES))
 
 
 def _told(name: str, texts: Mapping[str, str | Parameter], given: Mapping[str, Value]) -> Assumption:

@@ -32,6 +32,8 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Edit(msgspec.Struct, frozen=True):
+    """A field and what it becomes; None: it is taken out."""
+
     file: str
     line: int
     path: str

@@ -125,7 +125,7 @@ def report_on(system: System, options: Options) -> Report:
 
     skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
     only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
-    report = judge.judge(system, only, given=options.given)
+    report = judge.judgement(system, only, given=options.given).report
     baseline = _baseline(options.baseline) if options.baseline else frozenset()
     report, notes = waivers.apply(report, (*system.waivers, *options.waivers), date.today(), baseline)
     for note in notes:

@@ -10,13 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from seatrial.check import system
+from seatrial.check import edits, system
 from seatrial.check.system import Entry, Finding, Place, System, Waiver
-from seatrial.kube import objects
 from seatrial.kube.objects import JsonObject
 from seatrial.project import comments, documents
 
@@ -24,28 +20,6 @@ SIZE_LIMIT_BYTES = 16 * 1024 * 1024
 """An object in etcd is 1.5 MB at most; a file of 16 MiB is no manifest."""
 SUFFIXES = frozenset((".yaml", ".yml", ".json"))
 PASSED_OVER = frozenset(("target", "node_modules", "__pycache__"))
-CLUSTER_SCOPED = frozenset(
-    (
-        "APIService",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CSIDriver",
-        "CSINode",
-        "CustomResourceDefinition",
-        "IngressClass",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PriorityClass",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-        "VolumeAttachment",
-    )
-)
 
 
 def load(paths: Iterable[str | Path], version: str = "1.37") -> System:
@@ -183,32 +157,11 @@ class _Reader:
         if not isinstance(raw.get("metadata", {}), dict):
             self.fail(file, f"`metadata` of this {kind} must be a mapping", line, column)
             return
-        admitted: JsonObject = raw
-        typed = None
-        try:
-            placed = _in_namespace(raw)
-            objects.parse(placed)
-            admitted = _admit(placed, self.version)
-            typed = objects.parse(admitted)
-        except (msgspec.ValidationError, ValueError) as error:
-            admitted = _in_namespace(raw)
-            self.findings.append(
-                Finding(Place(file, line, column, ""), f"{kind} {admitted['metadata'].get('name', '')}: {error}")
-            )
-        self.entries.append(Entry(raw, admitted, typed, file, positions))
-
-
-def _in_namespace(raw: JsonObject) -> JsonObject:
-    metadata: dict[str, Any] = dict(raw.get("metadata") or {})
-    if raw.get("kind") not in CLUSTER_SCOPED:
-        metadata["namespace"] = metadata.get("namespace") or "default"
-    return {**raw, "metadata": metadata}
-
-
-def _admit(raw: JsonObject, version: str) -> JsonObject:
-    from seatrial.control import admission
-
-    return admission.admit(raw, version=version)
+        entry, problem = edits.entry(raw, self.version, file, positions)
+        if problem:
+            at = Place(file, line, column, "")
+            self.findings.append(Finding(at, f"{kind} {entry.admitted['metadata'].get('name', '')}: {problem}"))
+        self.entries.append(entry)
 
 
 def _shown(path: Path) -> str:

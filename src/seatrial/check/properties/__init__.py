@@ -1,18 +1,19 @@
 """The properties: what each asks, and which module answers.
 
 A family is a module here that answers some properties. It offers `PROPERTIES` (a description of each), `ASSUMPTIONS`
-(what the names that its verdicts list mean; a `Parameter` is listed with its value, `nodes/fail=1`) and
-`check(question, wanted)`, the verdicts on those of its properties that are wanted. `FAMILIES` names them in the order
-in which they are asked, so that only what is asked for is imported.
+(what the names that its verdicts list mean; a `Parameter` is listed with its value, `nodes/fail=1`),
+`check(question, wanted)`, the verdicts on those of its properties that are wanted, and, if it knows repairs to try,
+`candidates`. `FAMILIES` names them in the order in which they are asked, so that only what is asked for is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
+from seatrial.check.edits import Changes
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
 from seatrial.kube.objects import Node
@@ -38,8 +39,8 @@ class Question:
     max_states: int = 60_000
     given: Mapping[str, Value] = field(default_factory=dict)
     """The assumptions that the user has set, by name."""
-    outcomes: dict[tuple[bytes, ...], bool] = field(default_factory=dict, compare=False, repr=False)
-    """Whether rollouts that were explored hold, by what they were explored on: repairs ask about the same ones."""
+    known: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What families remember, by what it depends on: the search for repairs asks about much the same system again."""
 
     def assumed(self, name: str, parameter: Parameter) -> Value:
         """The value to go by; a verdict that does lists the assumption as `name=value`."""
@@ -66,6 +67,9 @@ class Family(Protocol):
 
     def check(self, question: Question, wanted: frozenset[str]) -> list[Verdict]:
         """The verdicts on the properties whose names are in `wanted`."""
+
+    def candidates(self, question: Question, verdict: Verdict) -> Iterable[Changes]:
+        """Edits that may cure a refuted verdict, the likeliest first. A family without any lacks the function."""
 
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -6,8 +6,6 @@
 with all pods of the first template available.
 
 Deployments, StatefulSets and DaemonSets are explored each by itself (`rollouts`).
-Fields in conflict are those whose change cures. Such a change is a proved repair only if, with it, both properties hold
-for every workload and every pod fits; one after which only what was refuted before is still refuted says so.
 A workload without replicas has nothing to roll out; a paused Deployment is explored like any other: its install never
 ends. With the strategy OnDelete, or below a partition, pods change only when somebody deletes them: nothing is asked.
 """
@@ -15,21 +13,31 @@ ends. With the strategy OnDelete, or below a partition, pods change only when so
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from seatrial.check import explore, machines, story
+from seatrial.check.edits import REMOVED, Change, Changes
 from seatrial.check.model.pool import NOW
 from seatrial.check.model.space import State
-from seatrial.check.properties import Property, Question, schedule
+from seatrial.check.properties import Property, Question
 from seatrial.check.rollouts import ROLLBACK, UPGRADE, Revision, Rollout, Setting, Workload
-from seatrial.check.system import Entry, Path, Place, System
-from seatrial.check.verdicts import Answer, Covered, Edit, Repair, Verdict
+from seatrial.check.system import Entry, Path
+from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.control import quota, relations
 from seatrial.control.writes import UpdateStatus
-from seatrial.kube.objects import DaemonSet, Deployment, Node, Pod, ResourceQuota, StatefulSet, to_wire
+from seatrial.kube.objects import (
+    DaemonSet,
+    Deployment,
+    JsonObject,
+    Node,
+    Pod,
+    ResourceQuota,
+    StatefulSet,
+    to_wire,
+)
 
 CONVERGES = "rollout/converges"
 AVAILABLE = "rollout/available"
@@ -79,15 +87,6 @@ ASSUMED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A change that a person would make, and the field it changes."""
-
-    edits: tuple[tuple[Path, Any], ...]
-    workload: Workload
-    extra_node: bool = False
-
-
 @dataclass(slots=True)
 class Exploration:
     rollout: Rollout
@@ -99,10 +98,6 @@ class Exploration:
     """How many states lie after a change of the user's: a proof about none of them would be empty."""
     ends: int
     """How many states have the last template everywhere."""
-
-    @property
-    def holds(self) -> bool:
-        return self.graph.complete and self.endless is None and self.short is None and self.ends > 0
 
 
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
@@ -190,29 +185,25 @@ def run(asked: Setting, max_states: int) -> Exploration:
 
 
 def _workload(question: Question, entry: Entry, workload: Workload, wanted: frozenset[str]) -> list[Verdict]:
-    verdicts = []
-    if wanted & {CONVERGES, AVAILABLE}:
-        found, base = _explored(question, entry, workload, UPGRADE)
-        if CONVERGES in wanted:
-            verdicts.append(_converges(question, entry, found, msgspec.structs.replace(base, property=CONVERGES)))
-        if AVAILABLE in wanted:
-            verdicts.append(_available(question, entry, found, msgspec.structs.replace(base, property=AVAILABLE)))
-    if ROLLS_BACK in wanted:
-        found, base = _explored(question, entry, workload, ROLLBACK)
-        verdicts.append(_rolls_back(question, entry, found, base))
+    """The verdicts wanted. What was explored once is remembered, for most of an edited system stays as it was."""
+    verdicts: list[Verdict] = []
+    for plan, names in ((UPGRADE, (CONVERGES, AVAILABLE)), (ROLLBACK, (ROLLS_BACK,))):
+        if not wanted.intersection(names):
+            continue
+        asked = setting(question, workload, question.nodes, plan)
+        key = (asked.asked, id(entry), question.machines.name)
+        if key not in question.known:
+            # The entry is kept with the verdicts, so that no other can get its identity.
+            question.known[key] = (entry, _explored(question, entry, asked))
+        verdicts += [verdict for verdict in question.known[key][1] if verdict.property in wanted]
     return verdicts
 
 
-def _explored(
-    question: Question, entry: Entry, workload: Workload, plan: tuple[Revision, ...]
-) -> tuple[Exploration, Verdict]:
-    """The exploration, and what all verdicts on it share."""
-    asked = setting(question, workload, question.nodes, plan)
+def _explored(question: Question, entry: Entry, asked: Setting) -> tuple[Verdict, ...]:
     found = run(asked, question.max_states)
-    question.outcomes[asked.asked] = found.holds
-    sometimes = {"storage/binds": _claims(workload), "ties/sampled": found.rollout.sampled_ties}
-    assumptions = (question.machines.name, *ASSUMED[plan], *(name for name, holds in sometimes.items() if holds))
-    return found, Verdict(
+    sometimes = {"storage/binds": _claims(asked.workload), "ties/sampled": found.rollout.sampled_ties}
+    assumptions = (question.machines.name, *ASSUMED[asked.plan], *(name for name, holds in sometimes.items() if holds))
+    base = Verdict(
         property=ROLLS_BACK,
         subject=str(entry.key),
         verdict=Answer.PROVED,
@@ -220,6 +211,12 @@ def _explored(
         method="exploration",
         covered=Covered(len(found.graph.edges), found.graph.transitions),
         assumptions=assumptions,
+    )
+    if asked.plan is ROLLBACK:
+        return (_rolls_back(question, entry, found, base),)
+    return (
+        _converges(question, entry, found, msgspec.structs.replace(base, property=CONVERGES)),
+        _available(question, entry, found, msgspec.structs.replace(base, property=AVAILABLE)),
     )
 
 
@@ -248,21 +245,17 @@ def _converges(question: Question, entry: Entry, found: Exploration, base: Verdi
         return msgspec.structs.replace(base, message=message)
     told = _tell(found, found.endless.entry, found.endless)
     after = found.rollout.changes(found.graph.states[found.endless.entry])
-    repairs, places = _repairs(question, entry, workload)
     reason = told.reason
     if isinstance(workload, Deployment) and workload.spec.paused:
         reason = f"it is paused, and a paused Deployment creates no ReplicaSet; {reason}"
-    if repairs:
-        reason = f"{reason.rstrip('.')}. Each repair was checked again for {CONVERGES}, {AVAILABLE} and {schedule.NAME}"
     what = "the first install works, but the next rollout never ends" if after else "the install never ends"
     return msgspec.structs.replace(
         base,
         verdict=Answer.REFUTED,
         message=f"{what}: {reason}",
-        places=places or (entry.place("spec"),),
+        places=(entry.place("spec"),),
         trace=told.steps,
         loop=told.loop,
-        repairs=repairs,
     )
 
 
@@ -304,15 +297,13 @@ def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verd
         message = "the install never ends, so there is nothing to roll back (see rollout/converges)"
         return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
     told = _tell(found, found.endless.entry, found.endless)
-    repairs, places = _repairs(question, entry, workload, ROLLBACK)
     return msgspec.structs.replace(
         base,
         verdict=Answer.REFUTED,
         message=f"a rollout that crashes cannot be taken back without deleting pods by hand: {told.reason}",
-        places=places or (entry.place("spec"),),
+        places=(entry.place("spec"),),
         trace=told.steps,
         loop=told.loop,
-        repairs=repairs,
     )
 
 
@@ -321,125 +312,39 @@ def _unknown(found: Exploration, base: Verdict) -> Verdict:
     return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
 
 
-def _repairs(
-    question: Question, entry: Entry, workload: Workload, plan: tuple[Revision, ...] = UPGRADE
-) -> tuple[tuple[Repair, ...], tuple[Place, ...]]:
-    repairs: list[Repair] = []
-    places: dict[str, Place] = {}
-    for candidate in _candidates(workload):
-        repaired = _repaired(question, entry, candidate)
-        if plan is not UPGRADE and not _ends(repaired, candidate.workload, plan):
-            continue
-        failing = _failing(repaired)
-        if failing and (str(entry.key) in failing or not failing <= _failing(question)):
-            continue
-        edits = []
-        for path, value in candidate.edits:
-            place = entry.place(*path)
-            if candidate.extra_node:
-                machine = next((e for e in reversed(question.system.of("Node"))), None)
-                place = machine.place() if machine else Place("", 0, 0, "")
-                place = replace(place, path="(one more Node)")
-            edits.append(Edit(place.file, place.line, place.path, value))
-            places.setdefault(place.path, place)
-        repairs.append(Repair(tuple(edits), Answer.REFUTED if failing else Answer.PROVED))
-    return tuple(repairs), tuple(places.values())
-
-
-def _ends(question: Question, workload: Workload, plan: tuple[Revision, ...]) -> bool:
-    found = run(setting(question, workload, question.nodes, plan), question.max_states)
-    return found.graph.complete and found.endless is None
-
-
-def _repaired(question: Question, entry: Entry, candidate: Candidate) -> Question:
-    """The question about the system with the change made. Inferred machines are inferred again, as they will be."""
-    entries = tuple(
-        replace(other, typed=candidate.workload) if other is entry else other for other in question.system.entries
-    )
-    system = replace(question.system, entries=entries)
-    nodes = machines.inventory(system)[0]
-    if candidate.extra_node:
-        nodes = (*question.nodes, _one_more(question.nodes))
-    return replace(question, system=system, nodes=nodes, max_states=question.max_states // 4)
-
-
-def _failing(question: Question) -> frozenset[str]:
-    """The workloads whose rollout is not shown to converge and stay available, and those whose pods do not fit."""
-    failing = {f"{misfit.owner} does not fit" for misfit in machines.place(question.system, question.nodes)[1]}
-    for workload in _rolling(question.system):
-        if _wanted(workload, question.nodes) > LARGEST or (
-            not _idle(workload, question.nodes) and not _holds(question, workload)
-        ):
-            failing.add(str(workload.key))
-    return frozenset(failing)
-
-
-def _rolling(system: System) -> Iterator[Workload]:
-    return (entry.typed for entry in system.entries if isinstance(entry.typed, Deployment | StatefulSet | DaemonSet))
-
-
-def _holds(question: Question, workload: Workload) -> bool:
-    asked = setting(question, workload, question.nodes)
-    found = question.outcomes.get(asked.asked)
-    if found is None:
-        found = question.outcomes[asked.asked] = run(asked, question.max_states).holds
-    return found
-
-
-def _candidates(workload: Workload) -> Iterator[Candidate]:
+def candidates(question: Question, verdict: Verdict) -> Iterator[Changes]:
+    """What a person would change about the workload, the smallest edit first; at last one machine more."""
+    entry = next(each for each in question.system.entries if str(each.key) == verdict.subject)
+    workload = entry.typed
+    assert isinstance(workload, Deployment | StatefulSet | DaemonSet)
     if isinstance(workload, Deployment) and workload.spec.paused:
-        resumed = msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, paused=False))
-        yield Candidate(((("spec", "paused"), False),), resumed)
+        yield (Change(entry, ("spec", "paused"), False),)
         return
-    if isinstance(workload, Deployment):
-        yield from _other_strategies(workload)
+    if isinstance(workload, Deployment) and workload.spec.strategy.rolling_update is not None:
+        rolling: Path = ("spec", "strategy", "rollingUpdate")
+        missing = Change(entry, (*rolling, "maxUnavailable"), 1)
+        yield (missing,)
+        yield (Change(entry, (*rolling, "maxSurge"), 0), missing)
     if isinstance(workload, StatefulSet) and workload.spec.pod_management_policy != "Parallel":
-        spec = msgspec.structs.replace(workload.spec, pod_management_policy="Parallel")
-        at: Path = ("spec", "podManagementPolicy")
-        yield Candidate(((at, "Parallel"),), msgspec.structs.replace(workload, spec=spec))
-    pod = workload.spec.template.spec
-    anti = pod.affinity.pod_anti_affinity if pod.affinity else None
-    if anti is not None and anti.required_during_scheduling_ignored_during_execution:
-        wire = to_wire(pod)
-        terms = wire["affinity"]["podAntiAffinity"].pop("requiredDuringSchedulingIgnoredDuringExecution")
+        yield (Change(entry, ("spec", "podManagementPolicy"), "Parallel"),)
+    affinity = workload.spec.template.spec.affinity
+    apart = affinity.pod_anti_affinity if affinity else None
+    if apart is not None and apart.required_during_scheduling_ignored_during_execution:
+        at: Path = ("spec", "template", "spec", "affinity", "podAntiAffinity")
+        terms = to_wire(apart)["requiredDuringSchedulingIgnoredDuringExecution"]
         preferred = [{"weight": 100, "podAffinityTerm": term} for term in terms]
-        wire["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
-        template = msgspec.structs.replace(workload.spec.template, spec=_pod_spec(wire))
-        where: Path = ("spec", "template", "spec", "affinity", "podAntiAffinity")
-        yield Candidate(
-            (((*where, "requiredDuringSchedulingIgnoredDuringExecution"), "preferred, weight 100"),),
-            msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, template=template)),
+        yield (
+            Change(entry, (*at, "requiredDuringSchedulingIgnoredDuringExecution"), REMOVED),
+            Change(entry, (*at, "preferredDuringSchedulingIgnoredDuringExecution"), preferred),
         )
     if not isinstance(workload, DaemonSet) and (count := machines.replicas(workload)) > 1:
-        fewer = msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, replicas=count - 1))
-        yield Candidate(((("spec", "replicas"), count - 1),), fewer)
-    yield Candidate(((("spec",), "+1"),), workload, extra_node=True)
+        yield (Change(entry, ("spec", "replicas"), count - 1),)
+    if found := question.system.of("Node"):
+        yield (Change(found[-1], (), _one_more(found[-1])),)
 
 
-def _other_strategies(deployment: Deployment) -> Iterator[Candidate]:
-    rolling = deployment.spec.strategy.rolling_update
-    if rolling is None:
-        return
-    at: Path = ("spec", "strategy", "rollingUpdate")
-    names = {"max_unavailable": "maxUnavailable", "max_surge": "maxSurge"}
-    for changes in ({"max_unavailable": 1}, {"max_surge": 0, "max_unavailable": 1}):
-        strategy = msgspec.structs.replace(
-            deployment.spec.strategy, rolling_update=msgspec.structs.replace(rolling, **changes)
-        )
-        spec = msgspec.structs.replace(deployment.spec, strategy=strategy)
-        edits = tuple(((*at, names[name]), value) for name, value in changes.items())
-        yield Candidate(edits, msgspec.structs.replace(deployment, spec=spec))
-
-
-def _pod_spec(wire: dict[str, Any]) -> Any:
-    from seatrial.kube.objects import PodSpec, parse_as
-
-    return parse_as(PodSpec, wire)
-
-
-def _one_more(nodes: tuple[Node, ...]) -> Node:
-    model = nodes[-1]
-    name = f"{model.metadata.name}-more"
-    labels = {**model.metadata.labels, "kubernetes.io/hostname": name}
-    metadata = msgspec.structs.replace(model.metadata, name=name, uid=name, labels=labels)
-    return msgspec.structs.replace(model, metadata=metadata)
+def _one_more(node: Entry) -> JsonObject:
+    metadata = node.written["metadata"]
+    name = f"{metadata['name']}-more"
+    labels = {**(metadata.get("labels") or {}), "kubernetes.io/hostname": name}
+    return {**node.written, "metadata": {**metadata, "name": name, "labels": labels}}

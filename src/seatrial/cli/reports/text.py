@@ -7,11 +7,12 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from seatrial.check.verdicts import Report, Verdict
+    from seatrial.check.verdicts import Edit, Report, Verdict
 
 
 LONGEST_STORY: Final = 24
 """A longer one is folded in the middle; `--output json` has all of it."""
+LONGEST_VALUE: Final = 60
 MOST_PROOFS: Final = 3
 """More proofs of one property share a line."""
 
@@ -62,7 +63,7 @@ def lines_of(verdict: Verdict, width: int = 0, colour: bool = False) -> list[str
     lines += [f"    {place}  {place.path}" for place in verdict.places]
     lines += _story(verdict, width)
     for repair in verdict.repairs:
-        edits = [f"{edit.path}: {_shown(edit.to)} ({edit.file}:{edit.line})" for edit in repair.edits]
+        edits = [f"{_edit(edit)} ({edit.file}:{edit.line})" for edit in repair.edits]
         how = "proved" if repair.verdict.value == "proved" else "cures this; what else is refuted stays so"
         lines += _fold(f"    repair ({how}): ", " and ".join(edits), width, indent=8)
     return lines
@@ -84,9 +85,12 @@ def _story(verdict: Verdict, width: int) -> list[str]:
     return lines
 
 
-def _shown(value: object) -> str:
-    """A value as it is written into the file."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _edit(edit: Edit) -> str:
+    """What to write into the file, or what to take out."""
+    if edit.to is None:
+        return f"without {edit.path}"
+    value = edit.to if isinstance(edit.to, str) else json.dumps(edit.to)
+    return f"{edit.path}: {_cut(value, LONGEST_VALUE)}"
 
 
 def _fold(start: str, rest: str, width: int, indent: int | None = None) -> list[str]:

@@ -1,0 +1,136 @@
+"""Edits that a person would make to the files, and the system as it would be with them.
+
+A change is made to an object as it is written; what follows from it (defaults, the typed view) is worked out again, as
+for the file. So what is checked after an edit is what the edited file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from seatrial.check.system import Entry, Path, System
+from seatrial.control import admission
+from seatrial.kube import objects
+from seatrial.kube.objects import JsonObject
+
+CLUSTER_SCOPED: Final = frozenset(
+    (
+        "APIService",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CSIDriver",
+        "CSINode",
+        "CustomResourceDefinition",
+        "IngressClass",
+        "MutatingWebhookConfiguration",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PriorityClass",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    )
+)
+
+
+class Removed(Enum):
+    """The value of a field that is taken out."""
+
+    REMOVED = "removed"
+
+
+REMOVED: Final = Removed.REMOVED
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A field of an object gets another value. With no path, an object like it, `value`, is added to its file."""
+
+    entry: Entry
+    path: Path
+    value: Any
+
+
+Changes = tuple[Change, ...]
+
+
+def entry(raw: JsonObject, version: str, file: str, positions: Mapping[Path, tuple[int, int]]) -> tuple[Entry, str]:
+    """The object as it is written, as admitted, and typed; and what is wrong with it, empty if nothing is."""
+    placed = _in_namespace(raw)
+    try:
+        objects.parse(placed)
+        admitted = admission.admit(placed, version=version)
+        return Entry(raw, admitted, objects.parse(admitted), file, positions), ""
+    except (msgspec.ValidationError, ValueError) as error:
+        return Entry(raw, placed, None, file, positions), str(error)
+
+
+def _in_namespace(raw: JsonObject) -> JsonObject:
+    metadata: dict[str, Any] = dict(raw.get("metadata") or {})
+    if raw.get("kind") not in CLUSTER_SCOPED:
+        metadata["namespace"] = metadata.get("namespace") or "default"
+    return {**raw, "metadata": metadata}
+
+
+def applied(system: System, changes: Sequence[Change]) -> System | None:
+    """The system with the changes made; None if an object would not be readable with them."""
+    written: dict[int, JsonObject] = {}
+    added: list[tuple[Entry, JsonObject]] = []
+    for change in changes:
+        if not change.path:
+            added.append((change.entry, change.value))
+            continue
+        raw = written.setdefault(id(change.entry), deepcopy(change.entry.written))
+        if not _set(raw, change.path, change.value):
+            return None
+    entries = []
+    for each in system.entries:
+        if id(each) in written:
+            each, problem = entry(written[id(each)], system.version, each.file, each.positions)
+            if problem:
+                return None
+        entries.append(each)
+    for like, raw in added:
+        each, problem = entry(raw, system.version, like.file, {})
+        if problem:
+            return None
+        entries.append(each)
+    return replace(system, entries=tuple(entries))
+
+
+def _set(raw: JsonObject, path: Path, value: Any) -> bool:
+    """Sets the field, making the mappings around it; False where the object has something else there."""
+    at: Any = raw
+    for step in path[:-1]:
+        if isinstance(step, str) and isinstance(at, dict):
+            if at.get(step) is None:
+                at[step] = {}
+            at = at[step]
+        elif isinstance(step, int) and isinstance(at, list) and step < len(at):
+            at = at[step]
+        else:
+            return False
+    last = path[-1]
+    if isinstance(last, str) and isinstance(at, dict):
+        if value is REMOVED:
+            at.pop(last, None)
+        else:
+            at[last] = value
+        return True
+    if isinstance(last, int) and isinstance(at, list):
+        if last < len(at):
+            at[last] = value
+        elif last == len(at):
+            at.append(value)
+        return last <= len(at) and value is not REMOVED
+    return False
