@@ -1,9 +1,11 @@
 """A controller as a mover: its decisions on what a state shows it, each computed once.
 
-A decision is remembered twice: on the slots that the controller reads (which is quick to look up), and on exactly the
-objects that its declared reads relate to the subject (which different slots share): its own as they are, others by
-their views. A controller is a pure function of what it reads, so what is not in the key cannot change it. Where a
-decision writes to one of the others, the outcome depends on the whole object, and then all whole objects are the key.
+A decision is remembered by as little as decides it. First it is asked with pods that hide where they are (`places`): if
+it neither looks there nor writes to what it sees, it depends on nothing else of them, and how the pods are spread over
+nodes is no part of what it is remembered by. Otherwise it is remembered by exactly the objects that its declared reads
+relate to the subject: its own as they are, others by their views; where it writes to one of the others, the outcome
+depends on the whole object, and then all whole objects are the key. A controller is a pure function of what it reads,
+so what is not in the key cannot change it.
 
 Objects without a name are called by their position while a decision looks at them. Names decide nothing but ties, so a
 decision that changes such objects is asked once for every order of those the subject owns, up to `TIE_ORDERS`.
@@ -17,6 +19,7 @@ from functools import partial
 from itertools import chain, islice, permutations
 from typing import Any, Final
 
+from seatrial.check.model.places import Looked
 from seatrial.check.model.pool import NOW, Pool
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
 from seatrial.check.model.writing import Execution, Rejected
@@ -29,6 +32,7 @@ TIE_ORDERS: Final = 24
 """All orders of up to four different objects; beyond that the first 24, and the verdict says so (`ties/sampled`)."""
 ADMITTING: Final = (ResourceQuota, PodDisruptionBudget)
 """The kinds that the server looks at when it takes a write, whoever writes."""
+ATTEMPTS: Final = 50
 _UNRELATED: Final = -1
 
 
@@ -47,9 +51,14 @@ class _Sight:
 
     objects: Slot
     views: Slot
+    unplaced: Slot
+    """The views with places hidden, in the same order."""
     known_by: Slot
+    roughly_known_by: Slot
     others: frozenset[int]
     """Those that a decision is not remembered by as they are."""
+    blurred: frozenset[int]
+    """As `others`, when places are hidden."""
     drawn: frozenset[int]
     """Its own without a name, which only the names of the moment tell apart."""
 
@@ -137,11 +146,15 @@ class Control:
         self._always = (shown[0], *(shown[n] for n in self._door), *shown[len(shown) - (self._memories != ABSENT) :])
         self.shown = self._always
         self.sampled_ties = False
+        self._attempts_left = ATTEMPTS
+        """To decide without looking where pods are; a controller that never does is asked for this no more."""
         self._looked_at: tuple[_Reading, ...] = ()
         """The kinds that decisions have looked at so far: what they are remembered by."""
         self._standings: dict[Hashable, int] = {}
         self._standing_of = Memo(self._standing)
         self._concerned = Memo(self._is_concerned)
+        self._unplaced = Memo(pool.unplaced)
+        self._roughly: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
         self._known: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
         self._exactly: dict[tuple[Any, ...], tuple[Effect, ...]] = {}
 
@@ -168,6 +181,17 @@ class Control:
             sights.append(seen)
         memory = self._memory(subject, parts) if self._memories != ABSENT else ABSENT
         door = tuple(parts[position] for position in self._door) if self._door else ()
+        if self._attempts_left:
+            roughly = (subject, memory, door, *[sight.roughly_known_by for sight in sights])
+            try:
+                found = self._roughly[roughly]
+            except KeyError:
+                found = self._ask_without_places(subject, memory, door, sights)
+                if self._looks_further():
+                    return self._decide(subject, parts)
+                self._roughly[roughly] = found
+            if found is not None:
+                return found
         key = (subject, memory, door, *[sight.known_by for sight in sights])
         found = self._known.get(key)
         if found is not None:
@@ -193,6 +217,7 @@ class Control:
         if len(wanted) == len(self._looked_at):
             return False
         self._looked_at = wanted
+        self._roughly.clear()
         self._known.clear()
         self._exactly.clear()
         self.shown = tuple(dict.fromkeys((*self._always, *(self._slots[reading.position] for reading in wanted))))
@@ -205,12 +230,17 @@ class Control:
         seen = [(number, view) for number in slot if (view := sights[number]) != _UNRELATED]
         uid = self._pool[subject].metadata.uid
         own = {number for number, _ in seen if self._owned(number, uid)}
+        drawn = frozenset([number for number in own if not self._pool[number].metadata.name])
+        unplaced = tuple([self._unplaced[view] for _, view in seen])
         return _Sight(
             tuple([number for number, _ in seen]),
             tuple([view for _, view in seen]),
+            unplaced,
             tuple(sorted([number if number in own else view for number, view in seen])),
+            tuple(sorted(unplaced)),
             frozenset([number for number, view in seen if view != number and number not in own]),
-            frozenset([number for number in own if not self._pool[number].metadata.name]),
+            drawn.union([number for (number, _), view in zip(seen, unplaced, strict=True) if view != number]),
+            drawn,
         )
 
     def _view(self, reading: _Reading, subject: int, number: int) -> int:
@@ -245,19 +275,41 @@ class Control:
                 return number
         return ABSENT
 
+    def _ask_without_places(
+        self, subject: int, memory: int, door: Sequence[Slot], sights: Sequence[_Sight]
+    ) -> tuple[Effect, ...] | None:
+        """The effects of the decision if it is the same wherever the pods are; None if they have to be looked at."""
+        seen = [list(zip(sight.objects, sight.unplaced, strict=True)) for sight in sights]
+        try:
+            effect, touched = self._call(subject, memory, door, seen)
+        except Looked:
+            touched = None
+        if touched is None or not all(touched.isdisjoint(sight.blurred) for sight in sights):
+            self._attempts_left -= 1
+            return None
+        self._attempts_left = ATTEMPTS
+        return () if effect is None else (effect,)
+
     def _ask(
         self, subject: int, memory: int, door: Sequence[Slot], sights: Sequence[_Sight]
     ) -> tuple[tuple[Effect, ...], bool]:
         """The effects of the decision in each order that could matter, and whether it writes to others' objects."""
         drawn = sorted(chain.from_iterable(sight.drawn for sight in sights))
+        others = frozenset().union(*[sight.others for sight in sights])
         found: dict[tuple[tuple[int, int], ...], Effect] = {}
         writes_to_others = False
         for order in islice(permutations(drawn), TIE_ORDERS):
-            effect, to_others = self._call(subject, memory, door, sights, order)
-            writes_to_others = writes_to_others or to_others
+            rank = {number: position for position, number in enumerate(order)}
+            last = len(rank)
+            seen = [list(zip(sight.objects, sight.views, strict=True)) for sight in sights]
+            if last > 1:
+                for pairs in seen:
+                    pairs.sort(key=lambda pair: (rank.get(pair[0], last), pair))
+            effect, touched = self._call(subject, memory, door, seen)
+            writes_to_others = writes_to_others or not touched.isdisjoint(others)
             if effect is not None:
                 found.setdefault(effect.pairs, effect)
-            if effect is None or not any(old in order for old, _ in effect.pairs):
+            if effect is None or not any(old in rank for old, _ in effect.pairs):
                 break
         else:
             self.sampled_ties = self.sampled_ties or len(drawn) > 4
@@ -268,57 +320,47 @@ class Control:
         return owner is not None and owner.uid == uid
 
     def _call(
-        self,
-        subject: int,
-        memory: int,
-        door: Sequence[Slot],
-        sights: Sequence[_Sight],
-        order: Sequence[int],
-    ) -> tuple[Effect | None, bool]:
-        rank = {number: position for position, number in enumerate(order)}
-        last = len(rank)
+        self, subject: int, memory: int, door: Sequence[Slot], seen: Sequence[Sequence[tuple[int, int]]]
+    ) -> tuple[Effect | None, frozenset[int]]:
+        """The effect of the decision on these objects (for each kind looked at: its number, the number of what is seen
+        of it), and the numbers that it writes to."""
+        pool = self._pool
         named: dict[tuple[type, str, str], tuple[int, Object]] = {}
         shown = _Shown(self._readings)
-        others: set[int] = set()
-        for reading, sight in zip(self._looked_at, sights, strict=True):
-            pairs = list(zip(sight.objects, sight.views, strict=True))
-            others |= sight.others
-            if last > 1:
-                pairs.sort(key=lambda pair: (rank.get(pair[0], last), pair))
-            seen = []
+        for reading, pairs in zip(self._looked_at, seen, strict=True):
+            objects = []
             for position, (number, view) in enumerate(pairs):
-                item = self._pool.named(number, position)
-                named[type(item), item.metadata.namespace, item.metadata.name] = (number, item)
-                seen.append(item if view == number else self._pool.named(view, position))
-            seen += self._fixed_seen(reading, subject)
-            shown.objects[reading.kind] = tuple(sorted(seen, key=_by_name)) if len(seen) > 1 else tuple(seen)
+                item = pool.named(number, position)
+                meta = item.metadata
+                named[type(item), meta.namespace, meta.name] = (number, item)
+                objects.append(item if view == number else pool.named(view, position))
+            objects += self._fixed_seen(reading, subject)
+            shown.objects[reading.kind] = tuple(sorted(objects, key=_by_name)) if len(objects) > 1 else tuple(objects)
         for number in chain.from_iterable(door):
-            item = self._pool[number]
+            item = pool[number]
             named.setdefault((type(item), item.metadata.namespace, item.metadata.name), (number, item))
-        item = self._pool[subject]
+        item = pool[subject]
         named[type(item), item.metadata.namespace, item.metadata.name] = (subject, item)
-        told = None if memory == ABSENT else self._pool[memory].value
-        seen_now = Seen(item, shown, NOW, self._minor, None, told)
-        decision = self._controller.reconcile(seen_now)
-        execution = Execution(self._pool, named, self._stops_at_once)
+        told = None if memory == ABSENT else pool[memory].value
+        decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, None, told))
+        execution = Execution(pool, named, self._stops_at_once)
         try:
             execution.all(decision.writes)
         except Rejected as rejected:
             if self._controller.hears_refusals and not execution.changed:
                 refusal = Refusal(rejected.write, str(rejected))
-                again = Seen(item, shown, NOW, self._minor, refusal, told)
-                decision = self._controller.reconcile(again)
-                execution = Execution(self._pool, named, self._stops_at_once)
+                decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, refusal, told))
+                execution = Execution(pool, named, self._stops_at_once)
                 execution.allowed(decision.writes)
         pairs_found = list(execution.pairs())
         if self._memories != ABSENT:
             new = ABSENT
             if decision.memory is not None:
-                new = self._pool.fact(Memory(self.name, _place(item), decision.memory))
+                new = pool.fact(Memory(self.name, _place(item), decision.memory))
             if new != memory:
                 pairs_found.append((memory, new))
         if not pairs_found:
-            return None, not execution.touched.isdisjoint(others)
+            return None, execution.touched
         events = [write for write in decision.writes if isinstance(write, RecordEvent)]
         effect = Effect(
             (self.name, subject),
@@ -327,7 +369,7 @@ class Control:
             "; ".join(dict.fromkeys(event.message for event in events)),
             "; ".join(dict.fromkeys(event.message for event in events if event.type == "Warning")),
         )
-        return effect, not execution.touched.isdisjoint(others)
+        return effect, execution.touched
 
 
 def _by_name(item: Object) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from seatrial.kube.objects import Object, canonical
+from seatrial.check.model.places import UnplacedSpec, unplaced, without_place
+from seatrial.kube.objects import Object, Pod, canonical
 
 T = TypeVar("T", bound=Object)
 
@@ -42,6 +43,15 @@ class Pool:
         """The number of what a decision sees of an object."""
         return self._number(item)
 
+    def unplaced(self, number: int) -> int:
+        """The number of what a decision sees of this view if it is not told where pods are."""
+        item: Object = self.values[number]
+        if not isinstance(item, Pod):
+            return number
+        key = (UnplacedSpec, canonical(without_place(item)))
+        found = self._ids.get(key)
+        return self._add(key, unplaced(item)) if found is None else found
+
     def fact(self, value: Hashable) -> int:
         """The number of a value that is no object: a controller's memory, how far a plan has come."""
         return self._number(value)
@@ -63,11 +73,13 @@ class Pool:
     def _number(self, value: Any) -> int:
         key = (type(value), canonical(value)) if isinstance(value, Object) else (type(value), value)
         found = self._ids.get(key)
-        if found is None:
-            found = self._ids[key] = len(self.values)
-            self.values.append(value)
-            self.types.append(type(value))
-        return found
+        return self._add(key, value) if found is None else found
+
+    def _add(self, key: Hashable, value: Any) -> int:
+        number = self._ids[key] = len(self.values)
+        self.values.append(value)
+        self.types.append(type(value))
+        return number
 
 
 def normal(item: Object) -> Object:

@@ -25,7 +25,7 @@ from seatrial.control.writes import (
     UpdateStatus,
     Write,
 )
-from seatrial.kube.objects import Object, Pod, PodDisruptionBudget, ResourceQuota, parse_as, to_wire
+from seatrial.kube.objects import Object, Pod, PodDisruptionBudget, ResourceQuota, canonical, parse_as, to_wire
 
 T = TypeVar("T")
 Named = tuple[type, str, str]
@@ -155,7 +155,7 @@ _births: dict[tuple[type, bytes], Object] = {}
 def born(item: Object) -> Object:
     """A new object as the server stores it: admitted, without a drawn name, of the present."""
     meta = item.metadata
-    key = (type(item), msgspec.json.encode(to_wire(item)))
+    key = (type(item), canonical(item))
     found = _births.get(key)
     if found is None:
         admitted = parse_as(type(item), admission.admit(to_wire(item), now=NOW))
