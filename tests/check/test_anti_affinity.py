@@ -38,7 +38,7 @@ def test_the_rollout_is_refuted_in_few_steps_with_the_fields_in_conflict(report:
     assert found.loop is None
     assert {place.path.rpartition(".")[2] for place in found.places} >= {"maxUnavailable", "replicas"}
     assert found.covered is not None
-    assert found.covered.states == 28
+    assert found.covered.states == 38
     assert report.exit_code == 1
 
 

@@ -110,7 +110,7 @@ def test_recreate_takes_all_pods_away_and_promises_none() -> None:
     text = WEB.replace("  replicas: 2", "  strategy:\n    type: Recreate\n  replicas: 2")
     found = {verdict["property"]: verdict for verdict in verdicts(text, "rollout/*", 0)}
     assert found["rollout/available"]["message"].startswith("at least 0 of 2 pods")
-    assert found["rollout/converges"]["covered"]["states"] == 33
+    assert found["rollout/converges"]["covered"]["states"] == 43
 
 
 def test_a_paused_deployment_never_installs_and_resuming_it_is_the_repair() -> None:

@@ -135,23 +135,20 @@ def is_complete(cluster: Cluster, wanted: int) -> bool:
     )
 
 
-def successors(cluster: Cluster, nodes: tuple[Node, ...], wanted: int, *, prompt: bool) -> Iterator[Cluster]:
+def successors(cluster: Cluster, nodes: tuple[Node, ...], wanted: int) -> Iterator[Cluster]:
     (workload,) = of(cluster, WORKLOADS)
     yield decided(cluster, workload, nodes)
-    settled = True
     for replica_set in of(cluster, ReplicaSet):
-        after = decided(cluster, replica_set, nodes)
-        settled = settled and (after == cluster or not prompt)
-        yield after
+        yield decided(cluster, replica_set, nodes)
     pods = of(cluster, Pod)
     for pod in pods:
         rest = {key: obj for key, obj in cluster.items() if obj is not pod}
         if not pod.spec.node_name:
             for name in scheduler.schedule(pod, nodes, [other for other in pods if other.spec.node_name]).best:
                 yield {**rest, place(pod): replace(pod, spec=replace(pod.spec, node_name=name))}
-        elif settled and pod.metadata.deletion_timestamp is not None:
+        elif pod.metadata.deletion_timestamp is not None:
             yield rest
-        elif settled and not is_up(pod):
+        elif not is_up(pod):
             yield {**rest, place(pod): replace(pod, status=RUNNING)}
     if not is_new(workload) and is_complete(cluster, wanted):
         template = workload.spec.template
@@ -165,7 +162,7 @@ def key(cluster: Cluster) -> bytes:
     return b"\n".join(canonical(cluster[name]) for name in sorted(cluster))
 
 
-def explore(workload: Workload, nodes: tuple[Node, ...], missing: int, *, prompt: bool) -> tuple[bool, bool]:
+def explore(workload: Workload, nodes: tuple[Node, ...], missing: int) -> tuple[bool, bool]:
     """Whether every run can still end, and whether the rollout keeps enough pods."""
     wanted = len(nodes) if isinstance(workload, DaemonSet) else workload.spec.replicas or 0
     first: Cluster = {place(workload): workload}
@@ -173,7 +170,7 @@ def explore(workload: Workload, nodes: tuple[Node, ...], missing: int, *, prompt
     befores: dict[bytes, set[bytes]] = {}
     queue = list(found)
     for here in queue:
-        for after in successors(found[here], nodes, wanted, prompt=prompt):
+        for after in successors(found[here], nodes, wanted):
             there = key(after)
             if there == here:
                 continue
@@ -217,10 +214,10 @@ def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str =
     return parse_as(Deployment, admission.admit(raw, version="1.37"))
 
 
-def agree(workload: Workload, count: int, missing: int, *, prompt: bool = True) -> tuple[bool, bool]:
+def agree(workload: Workload, count: int, missing: int) -> tuple[bool, bool]:
     nodes = tuple(ordinary(index) for index in range(count))
-    expected = explore(workload, nodes, missing, prompt=prompt)
-    checked = rollout.run(Setting(workload, nodes, prompt=prompt), 50_000)
+    expected = explore(workload, nodes, missing)
+    checked = rollout.run(Setting(workload, nodes), 50_000)
     assert checked.graph.complete
     assert (checked.endless is None, checked.short is None) == expected
     return expected
@@ -259,8 +256,8 @@ def test_agrees_on_recreate() -> None:
 
 
 def test_agrees_that_controllers_which_lag_take_no_pod_too_many() -> None:
-    """Without `controllers/prompt` too: no old ReplicaSet shrinks while its counts are of before it was resized."""
-    assert agree(web(3, 1, 0, apart=False), 1, 0, prompt=False) == (True, True)
+    """No old ReplicaSet shrinks while its counts are of before it was resized."""
+    assert agree(web(3, 1, 0, apart=False), 1, 0) == (True, True)
 
 
 def numbered(replicas: int, *, apart: bool, kind: type[StatefulSet] | type[DaemonSet], **spec: Any) -> Workload:

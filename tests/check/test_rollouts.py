@@ -58,7 +58,7 @@ def test_reductions_change_no_answer(replicas: int, surge: int, missing: int) ->
 
 def test_the_rollout_of_eight_replicas_has_a_known_number_of_states() -> None:
     graph = explore.explore(Rollout(asked(8, 2, 2, nodes=3)).model, max_states=100_000)
-    assert (graph.complete, len(graph.states), graph.transitions) == (True, 2691, 6679)
+    assert (graph.complete, len(graph.states), graph.transitions) == (True, 5934, 17435)
 
 
 def test_pods_count_only_after_their_minimum_ready_time() -> None:

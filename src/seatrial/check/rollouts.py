@@ -55,8 +55,6 @@ class Kind:
     controllers: tuple[str, ...]
     holds: tuple[type, ...]
     """What a state holds beside the pods, the workload itself first."""
-    reporters: tuple[str, ...]
-    """Whose reports are waited for before the next container starts or stops (`controllers/prompt`)."""
     done: Callable[[Workload, Objects], bool]
     """Whether all pods are of the present template and available; looks at `judged`."""
     judged: tuple[type, ...]
@@ -103,7 +101,6 @@ class Setting:
     """Those of the workload's namespace, as they count the other pods."""
     named_nodes: frozenset[str] = frozenset()
     collapses: bool = True
-    prompt: bool = True
     minor: int = NEWEST_MINOR
 
     @property
@@ -142,7 +139,7 @@ class Rollout:
             *self.controls,
             Placing(pool, space, setting.others, setting.minor),
             Running(pool, space, self._behaves, setting.minor),
-            Ageing(pool, space, workload.spec.min_ready_seconds),
+            *([Ageing(pool, space, workload.spec.min_ready_seconds)] if workload.spec.min_ready_seconds else []),
             User(pool, space, self._plan(), self.kind.judged),
         ]
         exchangeable = () if together else symmetry.groups(nodes, setting.others, setting.named_nodes)
@@ -152,7 +149,6 @@ class Rollout:
             (workload, *nodes, *setting.quotas),
             (Progress(0),),
             movers,
-            yields=dict.fromkeys(("node", "time"), self.kind.reporters) if setting.prompt else {},
             rename=symmetry.Renaming(pool, exchangeable, (space.pods,)) if exchangeable else None,
         )
 
@@ -358,7 +354,6 @@ KINDS: Final[Mapping[type, Kind]] = {
     Deployment: Kind(
         controllers=("deployment-controller", "replicaset-controller"),
         holds=(Deployment, ReplicaSet),
-        reporters=("replicaset-controller",),
         done=_deployment_done,
         judged=(Deployment, ReplicaSet),
         forget=_deployment_forgets,
@@ -366,7 +361,6 @@ KINDS: Final[Mapping[type, Kind]] = {
     StatefulSet: Kind(
         controllers=("statefulset-controller",),
         holds=(StatefulSet, ControllerRevision, PersistentVolumeClaim),
-        reporters=(),
         done=_stateful_set_done,
         judged=(StatefulSet, Pod),
         forget=_stateful_set_forgets,
@@ -374,7 +368,6 @@ KINDS: Final[Mapping[type, Kind]] = {
     DaemonSet: Kind(
         controllers=("daemonset-controller",),
         holds=(DaemonSet, ControllerRevision, Memory),
-        reporters=(),
         done=_daemon_set_done,
         judged=(DaemonSet, Pod),
         forget=lambda item: item,

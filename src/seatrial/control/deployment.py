@@ -244,7 +244,8 @@ class Rollout:
 
     def roll(self) -> None:
         """RollingUpdate: grow the new ReplicaSet if that is allowed now; if not, shrink the old ones."""
-        self.find(create=True)
+        if not self.new:
+            self.find(create=True)
         new = self.new_set
         if new is None:
             return
@@ -589,11 +590,12 @@ def _with_condition(status: DeploymentStatus, condition: DeploymentCondition) ->
             return status
         if current.status == condition.status:
             condition = replace(condition, last_transition_time=current.last_transition_time)
-    return replace(_drop(status, condition.type), conditions=(*_drop(status, condition.type).conditions, condition))
+    return replace(status, conditions=(*(c for c in status.conditions if c.type != condition.type), condition))
 
 
 def _drop(status: DeploymentStatus, kind: str) -> DeploymentStatus:
-    return replace(status, conditions=tuple(c for c in status.conditions if c.type != kind))
+    kept = tuple(c for c in status.conditions if c.type != kind)
+    return status if len(kept) == len(status.conditions) else replace(status, conditions=kept)
 
 
 def _view_of_pod(pod: Object) -> Object:

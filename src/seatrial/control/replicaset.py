@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cmp_to_key
-from typing import Final
+from functools import cmp_to_key, partial
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -125,41 +125,50 @@ def victims(mine: list[Pod], related: tuple[Pod, ...], count: int, now: datetime
     if count >= len(mine):
         return mine
     on_node = Counter(pod.spec.node_name for pod in related if is_active(pod))
-
-    def compare(one: Pod, other: Pod) -> int:
-        return _compare(one, other, on_node, now)
-
-    return sorted(mine, key=cmp_to_key(compare))[:count]
+    ranked = [_Ranked.of(pod, on_node) for pod in mine]
+    return [each.pod for each in sorted(ranked, key=cmp_to_key(partial(_compare, now)))[:count]]
 
 
-def _compare(one: Pod, other: Pod, on_node: Counter[str], now: datetime) -> int:
+class _Ranked(NamedTuple):
+    """A pod and what it is compared by: before its age and after it."""
+
+    pod: Pod
+    first: tuple[int, ...]
+    ready_since: datetime | None
+    then: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pod: Pod, on_node: Counter[str]) -> _Ranked:
+        ready = is_ready(pod)
+        return cls(
+            pod,
+            (
+                bool(pod.spec.node_name),
+                _PHASES.get(pod.status.phase, 0),
+                ready,
+                _deletion_cost(pod),
+                -on_node[pod.spec.node_name],
+            ),
+            ready_since(pod) if ready else None,
+            (
+                -max((status.restart_count for status in pod.status.container_statuses), default=0),
+                -max((status.restart_count for status in pod.status.init_container_statuses), default=0),
+            ),
+        )
+
+
+def _compare(now: datetime, one: _Ranked, other: _Ranked) -> int:
     """Negative when `one` goes first. Not a key: ages of one power of two are told apart by uid at once."""
-
-    def first(pod: Pod) -> tuple[int, ...]:
-        return (
-            bool(pod.spec.node_name),
-            _PHASES.get(pod.status.phase, 0),
-            is_ready(pod),
-            _deletion_cost(pod),
-            -on_node[pod.spec.node_name],
-        )
-
-    def then(pod: Pod) -> tuple[int, ...]:
-        return (
-            -max((status.restart_count for status in pod.status.container_statuses), default=0),
-            -max((status.restart_count for status in pod.status.init_container_statuses), default=0),
-        )
-
-    if first(one) != first(other):
-        return -1 if first(one) < first(other) else 1
-    if is_ready(one) and (ready_since(one) != ready_since(other)):
-        return _compare_ages(one, ready_since(one), other, ready_since(other), now)
-    if then(one) != then(other):
-        return -1 if then(one) < then(other) else 1
-    created = one.metadata.creation_timestamp, other.metadata.creation_timestamp
+    if one.first != other.first:
+        return -1 if one.first < other.first else 1
+    if one.ready_since != other.ready_since:
+        return _compare_ages(one.pod, one.ready_since, other.pod, other.ready_since, now)
+    if one.then != other.then:
+        return -1 if one.then < other.then else 1
+    created = one.pod.metadata.creation_timestamp, other.pod.metadata.creation_timestamp
     if created[0] != created[1]:
-        return _compare_ages(one, created[0], other, created[1], now)
-    return _compare_texts(one.metadata.uid, other.metadata.uid)
+        return _compare_ages(one.pod, created[0], other.pod, created[1], now)
+    return _compare_texts(one.pod.metadata.uid, other.pod.metadata.uid)
 
 
 def _compare_ages(one: Pod, since: datetime | None, other: Pod, other_since: datetime | None, now: datetime) -> int:

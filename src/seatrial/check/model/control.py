@@ -7,33 +7,35 @@ relate to the subject: its own as they are, others by their views; where it writ
 depends on the whole object, and then all whole objects are the key. A controller is a pure function of what it reads,
 so what is not in the key cannot change it.
 
-Objects without a name are called by their position while a decision looks at them. Names decide nothing but ties, so a
-decision that changes such objects is asked once for every order of those the subject owns, up to `TIE_ORDERS`.
+Objects without a name are called by their position while a decision looks at them. Names decide nothing but ties, and
+each way in which these can be broken is a move of its own (`ties`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice, permutations
+from itertools import chain, permutations, product
+from operator import itemgetter
 from typing import Any, Final
 
+from seatrial.check.model import ties
 from seatrial.check.model.places import Looked
 from seatrial.check.model.pool import NOW, Pool
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
+from seatrial.check.model.ties import DrawnName
 from seatrial.check.model.writing import Execution, Rejected
 from seatrial.control import relations
 from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
 from seatrial.control.writes import RecordEvent, Refusal
 from seatrial.kube.objects import Object, PodDisruptionBudget, ResourceQuota, canonical
 
-TIE_ORDERS: Final = 24
-"""All orders of up to four different objects; beyond that the first 24, and the verdict says so (`ties/sampled`)."""
+TIE_ORDERS: Final = 60
+"""So many ways to break ties are tried; if there are more the verdict says so (`ties/sampled`)."""
 ADMITTING: Final = (ResourceQuota, PodDisruptionBudget)
 """The kinds that the server looks at when it takes a write, whoever writes."""
 ATTEMPTS: Final = 50
-_UNRELATED: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,22 @@ class Memory:
     controller: str
     subject: tuple[str, str, str]
     value: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class _Glimpse:
+    """How a subject sees one object: the numbers of its view, with places told and hidden."""
+
+    number: int
+    view: int
+    unplaced: int
+    own: bool
+    drawn: bool
+    """Its own, and without a name: only the names of the moment tell it from others."""
+
+    @property
+    def known_by(self) -> int:
+        return self.number if self.own else self.view
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +91,29 @@ class _Reading:
     """Of the kind's slot among those that the controller may look at; -1 for a kind that does not occur."""
     wanted: bool = False
     """Some decision has asked for the kind."""
-    sights: dict[int, Memo[int, int]] = field(default_factory=dict)
-    """By standing: the view of each object, or that it is not related."""
+    sights: dict[int, Memo[int, _Glimpse | None]] = field(default_factory=dict)
+    """By standing."""
     seen: dict[tuple[int, Slot], _Sight] = field(default_factory=dict)
     """By standing and slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a decision does, and the numbers and names of what it writes to."""
+
+    effect: Effect | None
+    written: tuple[tuple[int, str], ...]
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        return () if self.effect is None else self.effect.pairs
+
+    def picked(self, things: Sequence[int]) -> frozenset[int]:
+        """The positions of those of the nameless objects `things` that are written to."""
+        numbers = frozenset(things)
+        return frozenset(
+            name.position for number, name in self.written if isinstance(name, DrawnName) and number in numbers
+        )
 
 
 class _Shown(Mapping[type[Object], tuple[Object, ...]]):
@@ -103,11 +140,17 @@ class _Shown(Mapping[type[Object], tuple[Object, ...]]):
         return len(self.objects)
 
 
+def _look(slots: Sequence[int]) -> Callable[[State], Any]:
+    return itemgetter(*slots) if slots else lambda state: ()
+
+
 class Control:
     """`shown` are the slots that it looks at, its subject's first.
 
     `fixed` are objects that it sees and that are no part of a state; `ignores` are reads that decide nothing here.
     """
+
+    remembers = True
 
     def __init__(
         self,
@@ -148,22 +191,31 @@ class Control:
         self.sampled_ties = False
         self._attempts_left = ATTEMPTS
         """To decide without looking where pods are; a controller that never does is asked for this no more."""
+        self._look = _look(self._always[1:])
+        self._at: dict[tuple[int, Any], tuple[Effect, ...]] = {}
+        """By subject and the slots that were looked at."""
         self._looked_at: tuple[_Reading, ...] = ()
         """The kinds that decisions have looked at so far: what they are remembered by."""
         self._standings: dict[Hashable, int] = {}
         self._standing_of = Memo(self._standing)
         self._concerned = Memo(self._is_concerned)
-        self._unplaced = Memo(pool.unplaced)
         self._roughly: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
         self._known: dict[tuple[Any, ...], tuple[Effect, ...] | None] = {}
         self._exactly: dict[tuple[Any, ...], tuple[Effect, ...]] = {}
 
     def effects(self, state: State) -> list[Effect]:
         found: list[Effect] = []
-        parts = [state[slot] for slot in self._slots]
-        for subject in dict.fromkeys(parts[0]):
-            if self._concerned[subject]:
-                found += self._decide(subject, parts)
+        looked_at = self._look(state)
+        for subject in dict.fromkeys(state[self._slots[0]]):
+            try:
+                found += self._at[subject, looked_at]
+            except KeyError:
+                effects: tuple[Effect, ...] = ()
+                if self._concerned[subject]:
+                    effects = self._decide(subject, [state[slot] for slot in self._slots])
+                self._at[subject, self._look(state)] = effects
+                looked_at = self._look(state)
+                found += effects
         return found
 
     def _is_concerned(self, subject: int) -> bool:
@@ -217,38 +269,41 @@ class Control:
         if len(wanted) == len(self._looked_at):
             return False
         self._looked_at = wanted
+        self._at.clear()
         self._roughly.clear()
         self._known.clear()
         self._exactly.clear()
-        self.shown = tuple(dict.fromkeys((*self._always, *(self._slots[reading.position] for reading in wanted))))
+        positions = [self._slots[reading.position] for reading in wanted]
+        self.shown = tuple(dict.fromkeys((*self._always, *positions)))
+        self._look = _look(tuple(dict.fromkeys((*self._always[1:], *positions))))
         return True
 
     def _sight(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> _Sight:
         sights = reading.sights.get(standing)
         if sights is None:
-            sights = reading.sights[standing] = Memo(partial(self._view, reading, subject))
-        seen = [(number, view) for number in slot if (view := sights[number]) != _UNRELATED]
-        uid = self._pool[subject].metadata.uid
-        own = {number for number, _ in seen if self._owned(number, uid)}
-        drawn = frozenset([number for number in own if not self._pool[number].metadata.name])
-        unplaced = tuple([self._unplaced[view] for _, view in seen])
+            sights = reading.sights[standing] = Memo(partial(self._glimpse, reading, subject))
+        seen = [glimpse for number in slot if (glimpse := sights[number]) is not None]
         return _Sight(
-            tuple([number for number, _ in seen]),
-            tuple([view for _, view in seen]),
-            unplaced,
-            tuple(sorted([number if number in own else view for number, view in seen])),
-            tuple(sorted(unplaced)),
-            frozenset([number for number, view in seen if view != number and number not in own]),
-            drawn.union([number for (number, _), view in zip(seen, unplaced, strict=True) if view != number]),
-            drawn,
+            tuple([glimpse.number for glimpse in seen]),
+            tuple([glimpse.view for glimpse in seen]),
+            tuple([glimpse.unplaced for glimpse in seen]),
+            tuple(sorted([glimpse.known_by for glimpse in seen])),
+            tuple(sorted([glimpse.unplaced for glimpse in seen])),
+            frozenset([glimpse.number for glimpse in seen if glimpse.number != glimpse.view and not glimpse.own]),
+            frozenset([glimpse.number for glimpse in seen if glimpse.number != glimpse.unplaced or glimpse.drawn]),
+            frozenset([glimpse.number for glimpse in seen if glimpse.drawn]),
         )
 
-    def _view(self, reading: _Reading, subject: int, number: int) -> int:
-        item: Object = self._pool.named(number, 0)
+    def _glimpse(self, reading: _Reading, subject: int, number: int) -> _Glimpse | None:
+        """How the subject sees an object; None if the two are not related."""
+        whole: Object = self._pool[number]
         for read in reading.reads:
-            if relations.related(read, self._pool[subject], item):
-                return number if read.view is None else self._pool.view(read.view(self._pool[number]))
-        return _UNRELATED
+            if relations.related(read, self._pool[subject], self._pool.named(number, 0)):
+                view = number if read.view is None else self._pool.view(read.view(whole))
+                owner = whole.metadata.controller
+                own = owner is not None and owner.uid == self._pool[subject].metadata.uid
+                return _Glimpse(number, view, self._pool.unplaced(view), own, own and not whole.metadata.name)
+        return None
 
     def _fixed_seen(self, reading: _Reading, subject: int) -> Iterator[Object]:
         for item in self._fixed:
@@ -281,49 +336,95 @@ class Control:
         """The effects of the decision if it is the same wherever the pods are; None if they have to be looked at."""
         seen = [list(zip(sight.objects, sight.unplaced, strict=True)) for sight in sights]
         try:
-            effect, touched = self._call(subject, memory, door, seen)
+            answer = self._call(subject, memory, door, seen)
         except Looked:
-            touched = None
-        if touched is None or not all(touched.isdisjoint(sight.blurred) for sight in sights):
+            answer = None
+        if answer is None or any(number in sight.blurred for sight in sights for number, _ in answer.written):
             self._attempts_left -= 1
             return None
         self._attempts_left = ATTEMPTS
-        return () if effect is None else (effect,)
+        return () if answer.effect is None else (answer.effect,)
 
     def _ask(
         self, subject: int, memory: int, door: Sequence[Slot], sights: Sequence[_Sight]
     ) -> tuple[tuple[Effect, ...], bool]:
-        """The effects of the decision in each order that could matter, and whether it writes to others' objects."""
-        drawn = sorted(chain.from_iterable(sight.drawn for sight in sights))
+        """The effects of the decision however ties are broken, and whether it writes to others' objects."""
+        seen = [list(zip(sight.objects, sight.views, strict=True)) for sight in sights]
+        self._pool.compared.clear()
+        answers = [self._call(subject, memory, door, seen)]
+        drawn = [position for position, sight in enumerate(sights) if sight.drawn]
+        if any(number in sights[position].drawn for position in drawn for number, _ in answers[0].written):
+            tied = ties.groups(self._pool.compared)
+            answers = self._by_groups(subject, memory, door, seen, drawn, tied, answers[0])
+            if not answers:
+                answers = self._in_all_orders(subject, memory, door, seen, drawn)
         others = frozenset().union(*[sight.others for sight in sights])
         found: dict[tuple[tuple[int, int], ...], Effect] = {}
-        writes_to_others = False
-        for order in islice(permutations(drawn), TIE_ORDERS):
-            rank = {number: position for position, number in enumerate(order)}
-            last = len(rank)
-            seen = [list(zip(sight.objects, sight.views, strict=True)) for sight in sights]
-            if last > 1:
-                for pairs in seen:
-                    pairs.sort(key=lambda pair: (rank.get(pair[0], last), pair))
-            effect, touched = self._call(subject, memory, door, seen)
-            writes_to_others = writes_to_others or not touched.isdisjoint(others)
-            if effect is not None:
-                found.setdefault(effect.pairs, effect)
-            if effect is None or not any(old in rank for old, _ in effect.pairs):
-                break
-        else:
-            self.sampled_ties = self.sampled_ties or len(drawn) > 4
-        return tuple(found.values()), writes_to_others
+        for answer in answers:
+            if answer.effect is not None:
+                found.setdefault(answer.effect.pairs, answer.effect)
+        return tuple(found.values()), any(number in others for answer in answers for number, _ in answer.written)
 
-    def _owned(self, number: int, uid: str) -> bool:
-        owner = self._pool[number].metadata.controller
-        return owner is not None and owner.uid == uid
+    def _by_groups(
+        self,
+        subject: int,
+        memory: int,
+        door: Sequence[Slot],
+        seen: Sequence[list[tuple[int, int]]],
+        drawn: Sequence[int],
+        tied: Sequence[Sequence[int]],
+        first: _Answer,
+    ) -> list[_Answer]:
+        """Every choice among those tied; nothing if the decision does not choose so."""
+        if len(drawn) > 1:
+            return []
+        (kind,) = drawn
+        things = [number for number, _ in seen[kind]]
+        picked = first.picked(things)
+        answers = [first]
+        before = tuple(sorted(things[position] for position in picked))
+        for order, expected in ties.orders(things, tied, picked):
+            if expected == before:
+                continue
+            if len(answers) == TIE_ORDERS:
+                self.sampled_ties = True
+                break
+            answer = self._call(subject, memory, door, _ordered(seen, {kind: order}))
+            if tuple(sorted(things[order[position]] for position in answer.picked(things))) != expected:
+                return []
+            answers.append(answer)
+        if (
+            len(answers) == 1
+        ):  # no names were asked for: then neither may the order in which the objects are shown matter
+            backwards = self._call(subject, memory, door, _ordered(seen, {kind: range(len(things))[::-1]}))
+            return answers if backwards.pairs == first.pairs else []
+        return answers
+
+    def _in_all_orders(
+        self,
+        subject: int,
+        memory: int,
+        door: Sequence[Slot],
+        seen: Sequence[list[tuple[int, int]]],
+        drawn: Sequence[int],
+    ) -> list[_Answer]:
+        answers: list[_Answer] = []
+        kinds = [permutations(range(len(seen[position]))) for position in drawn]
+        for each in product(*kinds):
+            if len(answers) == TIE_ORDERS:
+                self.sampled_ties = True
+                break
+            orders = {position: list(order) for position, order in zip(drawn, each, strict=True)}
+            answers.append(self._call(subject, memory, door, _ordered(seen, orders)))
+        return answers
 
     def _call(
         self, subject: int, memory: int, door: Sequence[Slot], seen: Sequence[Sequence[tuple[int, int]]]
-    ) -> tuple[Effect | None, frozenset[int]]:
-        """The effect of the decision on these objects (for each kind looked at: its number, the number of what is seen
-        of it), and the numbers that it writes to."""
+    ) -> _Answer:
+        """The decision on these objects: for each kind looked at, their numbers and those of what is seen of them.
+
+        Objects without a name are called by their positions.
+        """
         pool = self._pool
         named: dict[tuple[type, str, str], tuple[int, Object]] = {}
         shown = _Shown(self._readings)
@@ -360,7 +461,7 @@ class Control:
             if new != memory:
                 pairs_found.append((memory, new))
         if not pairs_found:
-            return None, execution.touched
+            return _Answer(None, execution.written)
         events = [write for write in decision.writes if isinstance(write, RecordEvent)]
         effect = Effect(
             (self.name, subject),
@@ -369,11 +470,17 @@ class Control:
             "; ".join(dict.fromkeys(event.message for event in events)),
             "; ".join(dict.fromkeys(event.message for event in events if event.type == "Warning")),
         )
-        return effect, execution.touched
+        return _Answer(effect, execution.written)
+
+
+def _ordered(seen: Sequence[list[tuple[int, int]]], orders: Mapping[int, Sequence[int]]) -> list[list[tuple[int, int]]]:
+    return [
+        [pairs[position] for position in orders[kind]] if kind in orders else pairs for kind, pairs in enumerate(seen)
+    ]
 
 
 def _by_name(item: Object) -> tuple[str, str]:
-    return (item.metadata.namespace, item.metadata.name)
+    return (item.metadata.namespace, str(item.metadata.name))
 
 
 def _place(item: Object) -> tuple[str, str, str]:

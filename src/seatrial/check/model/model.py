@@ -13,11 +13,13 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from seatrial.check.model.pool import Pool
-from seatrial.check.model.space import Effect, Label, Slot, Space, State
+from seatrial.check.model.space import Effect, Label, Pairs, Space, State
 from seatrial.kube.objects import Object
 
 
 class Mover(Protocol):
+    """A mover that has the attribute `remembers` keeps what it can do by itself, by less than whole slots."""
+
     name: str
     shown: tuple[int, ...]
     """The slots that it looks at; may grow when it is asked."""
@@ -26,18 +28,15 @@ class Mover(Protocol):
         """What it can do."""
 
 
-Moves = tuple[tuple[Label, tuple[tuple[int, Any], ...]], ...]
-"""Labels, and for each the slots that change: to what, or by which pairs."""
-
-
 @dataclass(slots=True)
 class _Seat:
-    """A mover, what it was seen to do, and whom it waits for."""
+    """A mover, whom it waits for, and what it was seen to do by the slots that it looks at."""
 
     mover: Mover
     look: Callable[[State], Any]
     yields: tuple[int, ...]
-    known: dict[Any, tuple[tuple[Label, tuple[tuple[int, Slot], ...], Effect], ...]] = field(default_factory=dict)
+    remembers: bool
+    known: dict[Any, Sequence[Effect]] = field(default_factory=dict)
 
 
 class Model:
@@ -62,32 +61,34 @@ class Model:
         order = sorted(movers, key=lambda mover: mover.name in waits)
         position = {mover.name: number for number, mover in enumerate(order)}
         self._seats = [
-            _Seat(mover, _look(mover.shown), tuple(position[n] for n in waits.get(mover.name, ()) if n in names))
+            _Seat(
+                mover,
+                _look(mover.shown),
+                tuple(position[n] for n in waits.get(mover.name, ()) if n in names),
+                getattr(mover, "remembers", False),
+            )
             for mover in order
         ]
-        self._split: dict[int, tuple[Effect, tuple[tuple[int, tuple[tuple[int, int], ...]], ...]]] = {}
+        self._split: dict[int, tuple[Effect, tuple[tuple[int, Pairs], ...]]] = {}
         """Effects by identity (movers remember theirs) and their pairs by slot."""
         numbers = [*(pool.intern(item) for item in objects), *(pool.fact(value) for value in facts)]
         self.initial: State = space.state(pool.types, numbers)
 
     def moves(self, state: State) -> list[tuple[Label, State]]:
+        rename = self._rename
+        changed = self.space.changed
+        split = self._split
         found: list[tuple[Label, State]] = []
-        busy: list[bool] = []
-        for seat in self._seats:
-            if seat.yields and any(busy[number] for number in seat.yields):
-                busy.append(True)
-                continue
-            key = seat.look(state)
-            known = seat.known.get(key)
-            if known is None:
-                known = self._learn(seat, state)
-            busy.append(bool(known))
-            for label, changes, _ in known:
-                after = list(state)
-                for slot, value in changes:
-                    after[slot] = value
-                there = tuple(after)
-                found.append((label, there if self._rename is None else self._rename(there)))
+        for effect in self._enabled(state):
+            try:
+                changes = split[id(effect)][1]
+            except KeyError:
+                changes = self._by_slot(effect)
+            after = list(state)
+            for slot, pairs in changes:
+                after[slot] = changed[after[slot], pairs]
+            there = tuple(after)
+            found.append((effect.label, there if rename is None else rename(there)))
         return found
 
     def renamed(self, state: State) -> State:
@@ -96,45 +97,45 @@ class Model:
     def effects(self, state: State) -> list[tuple[Effect, State]]:
         """The moves of a state as effects, nothing renamed: what a story is told from."""
         found: list[tuple[Effect, State]] = []
+        for effect in self._enabled(state):
+            after = list(state)
+            for slot, pairs in self._by_slot(effect):
+                after[slot] = self.space.change(after[slot], pairs)
+            found.append((effect, tuple(after)))
+        return found
+
+    def _enabled(self, state: State) -> list[Effect]:
+        found: list[Effect] = []
         busy: list[bool] = []
         for seat in self._seats:
             if seat.yields and any(busy[number] for number in seat.yields):
                 busy.append(True)
                 continue
-            known = seat.known.get(seat.look(state)) or self._learn(seat, state)
-            busy.append(bool(known))
-            for _, changes, effect in known:
-                after = list(state)
-                for slot, value in changes:
-                    after[slot] = value
-                found.append((effect, tuple(after)))
+            if seat.remembers:
+                effects = seat.mover.effects(state)
+            else:
+                try:
+                    effects = seat.known[seat.look(state)]
+                except KeyError:
+                    effects = self._learn(seat, state)
+            busy.append(bool(effects))
+            found += effects
         return found
 
-    def _by_slot(self, effect: Effect) -> tuple[tuple[int, tuple[tuple[int, int], ...]], ...]:
+    def _by_slot(self, effect: Effect) -> tuple[tuple[int, Pairs], ...]:
         found = self._split.get(id(effect))
         if found is None:
             found = self._split[id(effect)] = (effect, self.space.by_slot(self.pool.types, effect))
         return found[1]
 
-    def _learn(self, seat: _Seat, state: State) -> tuple[tuple[Label, tuple[tuple[int, Slot], ...], Effect], ...]:
+    def _learn(self, seat: _Seat, state: State) -> Sequence[Effect]:
         before = seat.mover.shown
         effects = seat.mover.effects(state)
-        by_slot = [(effect, self._by_slot(effect)) for effect in effects]
-        touched = {slot for _, pairs in by_slot for slot, _ in pairs}
-        if not touched <= set(seat.mover.shown):
-            # What it changes is not among what it looks at: from now on it is, or the slots after its moves would not
-            # follow from those before.
-            seat.mover.shown = (*seat.mover.shown, *sorted(touched - set(seat.mover.shown)))
         if seat.mover.shown != before:
             seat.look = _look(seat.mover.shown)
             seat.known.clear()
-        change = self.space.change
-        known = tuple(
-            (effect.label, tuple((slot, change(state[slot], pairs)) for slot, pairs in changes), effect)
-            for effect, changes in by_slot
-        )
-        seat.known[seat.look(state)] = known
-        return known
+        seat.known[seat.look(state)] = effects
+        return effects
 
 
 def _look(slots: Sequence[int]) -> Callable[[State], Any]:

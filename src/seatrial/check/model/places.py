@@ -1,7 +1,7 @@
 """Pods that hide where they are, to find out whether a decision depends on it.
 
-A decision that is given such pods and does not raise `Looked` has not read a pod's `spec.nodeName`, nor compared, hashed
-or encoded the spec that holds it. It is then the same wherever these pods are: seen by running it, not assumed.
+A decision that is given such pods and does not raise `Looked` has not read a pod's `spec.nodeName`, nor compared,
+hashed or encoded the spec that holds it. It is then the same wherever these pods are: seen by running it, not assumed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Looked(Exception):  # noqa: N818  an answer, not a fault
 class UnplacedSpec(PodSpec, frozen=True):
     """The spec of a pod whose node is not told."""
 
-    @property
+    @property  # type: ignore[misc]  # that it is no attribute is the point
     def node_name(self) -> NoReturn:
         raise Looked
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from seatrial.check.model.places import UnplacedSpec, unplaced, without_place
+from seatrial.check.model.ties import Compared, DrawnName
 from seatrial.kube.objects import Object, Pod, canonical
 
 T = TypeVar("T", bound=Object)
@@ -34,6 +35,8 @@ class Pool:
         self._forget = forget
         self._ids: dict[Hashable, int] = {}
         self._named: dict[tuple[int, int], Object] = {}
+        self.compared: Compared = set()
+        """The drawn names that were put in order, by their positions."""
 
     def intern(self, item: Object) -> int:
         """The number of an object of a state."""
@@ -66,7 +69,7 @@ class Pool:
             return item
         found = self._named.get((number, position))
         if found is None:
-            name = f"{DRAWN}{position:06}"
+            name = DrawnName.of(f"{DRAWN}{position:06}", position, self.compared)
             found = self._named[number, position] = with_metadata(item, name=name, uid=name)
         return found
 

@@ -15,6 +15,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Slot = tuple[int, ...]
 State = tuple[Slot, ...]
+Pairs = tuple[tuple[int, int], ...]
 Label = tuple[str, Hashable]
 """Who acts, and on what: two moves with one label are one thing that can be put off."""
 ABSENT: Final = -1
@@ -42,7 +43,7 @@ class Effect:
     """
 
     label: Label
-    pairs: tuple[tuple[int, int], ...]
+    pairs: Pairs
     actor: str
     action: str = ""
     warning: str = ""
@@ -54,9 +55,11 @@ class Space:
 
     types: Sequence[type]
     slots: Mapping[type, int] = field(init=False)
-    _changed: dict[tuple[Slot, tuple[tuple[int, int], ...]], Slot] = field(default_factory=dict)
+    changed: Memo[tuple[Slot, Pairs], Slot] = field(init=False)
+    """A slot after changes to it."""
 
     def __post_init__(self) -> None:
+        self.changed = Memo(_changed)
         self.slots = {kind: position for position, kind in enumerate(self.types)}
 
     @property
@@ -70,7 +73,7 @@ class Space:
             found[self.slots[types[number]]].append(number)
         return tuple(tuple(sorted(slot)) for slot in found)
 
-    def by_slot(self, types: Sequence[type], effect: Effect) -> tuple[tuple[int, tuple[tuple[int, int], ...]], ...]:
+    def by_slot(self, types: Sequence[type], effect: Effect) -> tuple[tuple[int, Pairs], ...]:
         """The pairs of an effect, each slot's together; what no slot holds is no part of a state."""
         found: dict[int, list[tuple[int, int]]] = {}
         for old, new in effect.pairs:
@@ -79,17 +82,18 @@ class Space:
                 found.setdefault(slot, []).append((old, new))
         return tuple((slot, tuple(pairs)) for slot, pairs in sorted(found.items()))
 
-    def change(self, slot: Slot, pairs: tuple[tuple[int, int], ...]) -> Slot:
+    def change(self, slot: Slot, pairs: Pairs) -> Slot:
         """The slot after these changes."""
-        key = (slot, pairs)
-        found = self._changed.get(key)
-        if found is None:
-            numbers = list(slot)
-            for old, new in pairs:
-                if old != ABSENT:
-                    numbers.remove(old)
-                if new != ABSENT:
-                    numbers.append(new)
-            numbers.sort()
-            found = self._changed[key] = tuple(numbers)
-        return found
+        return self.changed[slot, pairs]
+
+
+def _changed(what: tuple[Slot, Pairs]) -> Slot:
+    slot, pairs = what
+    numbers = list(slot)
+    for old, new in pairs:
+        if old != ABSENT:
+            numbers.remove(old)
+        if new != ABSENT:
+            numbers.append(new)
+    numbers.sort()
+    return tuple(numbers)

@@ -56,9 +56,9 @@ class Execution:
         return bool(self._now or self._born)
 
     @property
-    def touched(self) -> frozenset[int]:
-        """The numbers of the objects that were written to, changed or not."""
-        return frozenset(self._named[name][0] for name in self._now)
+    def written(self) -> tuple[tuple[int, str], ...]:
+        """The numbers and names of the objects that were written to, changed or not."""
+        return tuple((self._named[name][0], name[2]) for name in self._now)
 
     def all(self, writes: Iterable[Write]) -> None:
         """Raises `Rejected` at the first write that is not taken; those before it stand."""

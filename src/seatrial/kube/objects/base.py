@@ -140,4 +140,6 @@ def _encode(value: object) -> object:
 def _encode_exactly(value: object) -> object:
     if isinstance(value, Quantity):
         return f"{value.nanos}n"
+    if isinstance(value, str):  # a subclass, which msgspec does not take for a string
+        return str(value)
     raise NotImplementedError(f"no wire form of {type(value)}")
