@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 
 from seatrial.check.system import Place
 from seatrial.check.verdicts import Answer, Edit, Repair, Report, Step, Verdict
-from seatrial.check.waivers import fingerprint
 from seatrial.cli import reports
 
 HOSTILE = 'a "quoted" <b>name</b>, 100%: | `code` \x01\n::error::two lines'
@@ -67,7 +66,7 @@ def test_the_fingerprint_stays_when_lines_move_and_changes_with_the_field() -> N
         Answer.REFUTED, "other words", places=(Place("web.yaml", 90, 1, "spec.replicas"), REFUTED.places[1])
     )
     other = verdict(Answer.REFUTED, places=(Place("web.yaml", 9, 3, "spec.strategy"),))
-    assert fingerprint(moved) == fingerprint(REFUTED) != fingerprint(other)
+    assert moved.identity() == REFUTED.identity() != other.identity()
 
 
 def test_junit_counts_failures_errors_and_skipped() -> None:

@@ -7,7 +7,6 @@ for the file. So what is checked after an edit is what the edited file says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -90,8 +89,10 @@ def applied(system: System, changes: Sequence[Change]) -> System | None:
         if not change.path:
             added.append((change.entry, change.value))
             continue
-        raw = written.setdefault(id(change.entry), deepcopy(change.entry.written))
-        if not _set(raw, change.path, change.value):
+        raw = written.get(id(change.entry), change.entry.written)
+        try:
+            written[id(change.entry)] = with_value(raw, change.path, change.value)
+        except LookupError:
             return None
     entries = []
     for each in system.entries:
@@ -108,29 +109,21 @@ def applied(system: System, changes: Sequence[Change]) -> System | None:
     return replace(system, entries=tuple(entries))
 
 
-def _set(raw: JsonObject, path: Path, value: Any) -> bool:
-    """Sets the field, making the mappings around it; False where the object has something else there."""
-    at: Any = raw
-    for step in path[:-1]:
-        if isinstance(step, str) and isinstance(at, dict):
-            if at.get(step) is None:
-                at[step] = {}
-            at = at[step]
-        elif isinstance(step, int) and isinstance(at, list) and step < len(at):
-            at = at[step]
+def with_value(value: Any, path: Path, to: Any) -> Any:
+    """A copy in which the field has another value, with the mappings around it made if they are not there.
+
+    Raises LookupError where the value has something else on the way. An index just past a list's end appends.
+    """
+    if not path:
+        return to
+    step, rest = path[0], path[1:]
+    if isinstance(step, str) and (value is None or isinstance(value, dict)):
+        copy = dict(value or {})
+        if not rest and to is REMOVED:
+            copy.pop(step, None)
         else:
-            return False
-    last = path[-1]
-    if isinstance(last, str) and isinstance(at, dict):
-        if value is REMOVED:
-            at.pop(last, None)
-        else:
-            at[last] = value
-        return True
-    if isinstance(last, int) and isinstance(at, list):
-        if last < len(at):
-            at[last] = value
-        elif last == len(at):
-            at.append(value)
-        return last <= len(at) and value is not REMOVED
-    return False
+            copy[step] = with_value(copy.get(step), rest, to)
+        return copy
+    if isinstance(step, int) and isinstance(value, list) and step <= len(value) and (rest or to is not REMOVED):
+        return [*value[:step], with_value(value[step] if step < len(value) else None, rest, to), *value[step + 1 :]]
+    raise LookupError(path)

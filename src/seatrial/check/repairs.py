@@ -1,9 +1,8 @@
 """The search for repairs: edits that a person would make, each checked again.
 
 Which edits are tried for a property says its family (`candidates`): a few, the smallest first. An edit is a repair if
-the property that was refuted is then proved for the same subject. It is told as proved if nothing else fails with it,
-and as a mere cure if all that fails then failed before; an edit that breaks something else is no repair. The fields
-that a repair changes are fields in conflict: changing them alone cures.
+what was refuted is not refuted with it, and everything that fails then failed before as well. It is told as proved if
+nothing fails any more. The fields that a repair changes are fields in conflict: changing them alone cures.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ def search(
 ) -> list[Cure]:
     """The candidates that cure the verdict. `ask` gives the verdicts on some properties, `everything` are all."""
     cures: list[Cure] = []
-    before: frozenset[tuple[str, str]] | None = None
+    before: frozenset[str] | None = None
     for number, changes in enumerate(candidates):
         if number == MOST_TRIED:
             break
         changed = _changed(question, changes)
-        if changed is None or not _proves(ask(changed, frozenset((verdict.property,))), verdict):
+        if changed is None or verdict.identity() in _failing(ask(changed, frozenset((verdict.property,)))):
             continue
         failing = _failing(ask(changed, everything))
         if failing:
@@ -61,7 +60,7 @@ def told(verdict: Verdict, cures: Sequence[Cure]) -> Verdict:
     found = dict.fromkeys((*verdict.places, *(_place(change) for cure in cures for change in cure.changes)))
     # `spec` says nothing beside `spec.replicas`.
     places = (a for a in found if not any(b.file == a.file and b.path.startswith(f"{a.path}.") for b in found))
-    return msgspec.structs.replace(verdict, repairs=repairs, places=tuple(places))
+    return msgspec.structs.replace(verdict, repairs=repairs, fingerprint=verdict.identity(), places=tuple(places))
 
 
 def _changed(question: Question, changes: Changes) -> Question | None:
@@ -73,14 +72,8 @@ def _changed(question: Question, changes: Changes) -> Question | None:
     return replace(question, system=system, nodes=nodes, machines=where, max_states=question.max_states // 4)
 
 
-def _proves(verdicts: Sequence[Verdict], refuted: Verdict) -> bool:
-    """Whether nothing of the subject is refuted any more, and something is proved."""
-    answers = {each.verdict for each in verdicts if each.subject == refuted.subject}
-    return answers == {Answer.PROVED} or (not answers and {each.verdict for each in verdicts} == {Answer.PROVED})
-
-
-def _failing(verdicts: Sequence[Verdict]) -> frozenset[tuple[str, str]]:
-    return frozenset((each.property, each.subject) for each in verdicts if each.verdict is not Answer.PROVED)
+def _failing(verdicts: Sequence[Verdict]) -> frozenset[str]:
+    return frozenset(verdict.identity() for verdict in verdicts if verdict.verdict is not Answer.PROVED)
 
 
 def _place(change: Change) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import Any
 
@@ -74,6 +75,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: tuple[str, ...] = ()
     waived: str | None = None
     """Why it is accepted although it is refuted."""
+    fingerprint: str = ""
+    """Set when the verdict is told, before the places of its repairs are added."""
+
+    def identity(self) -> str:
+        """What stays the same when lines move: the property, the subject and the paths of the fields at fault."""
+        parts = (self.property, self.subject, *sorted(place.path for place in self.places))
+        return self.fingerprint or hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

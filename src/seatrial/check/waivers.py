@@ -7,7 +7,6 @@ report and says why; only the exit code passes it over. An expired waiver waives
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -16,7 +15,7 @@ from typing import Final
 import msgspec
 
 from seatrial.check.system import Place, Waiver
-from seatrial.check.verdicts import Answer, Report, Verdict
+from seatrial.check.verdicts import Answer, Report
 
 ANNOTATION: Final = "seatrial.dev/waive"
 _FORM: Final = re.compile(r"(?P<property>[a-z*?\[\]-]+/[a-z*?\[\]-]+)(?: +until +(?P<until>\S+))?: *(?P<reason>\S.*)")
@@ -43,12 +42,6 @@ def _literally(subject: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", subject)
 
 
-def fingerprint(verdict: Verdict) -> str:
-    """What stays the same when lines move: the property, the subject and the paths of the fields at fault."""
-    parts = (verdict.property, verdict.subject, *sorted(place.path for place in verdict.places))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
 def apply(
     report: Report, waivers: Sequence[Waiver], today: date, baseline: Collection[str] = ()
 ) -> tuple[Report, tuple[str, ...]]:
@@ -65,7 +58,7 @@ def apply(
                 verdict = msgspec.structs.replace(verdict, waived=f"{valid[0].reason} ({valid[0].place})")
             elif covering:
                 notes.append(f"{covering[0].place}: the waiver of {verdict.property} ended on {covering[0].until}")
-            elif fingerprint(verdict) in baseline:
+            elif verdict.identity() in baseline:
                 verdict = msgspec.structs.replace(verdict, waived="in the baseline")
         verdicts.append(verdict)
     for waiver in waivers:

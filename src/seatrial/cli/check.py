@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from seatrial.cli import reports
 
 if TYPE_CHECKING:
+    from seatrial.check.judge import Judgement
     from seatrial.check.system import System
     from seatrial.check.verdicts import Report
     from seatrial.project.options import Options
@@ -25,6 +25,9 @@ EXAMPLES = """\
   seatrial check .                              everything below this directory
   seatrial check web.yaml --only 'rollout/*'    some properties
   kustomize build prod | seatrial check -       what another tool renders
+  seatrial check . --diff                       repairs as a patch; --fix writes them into the files
+  seatrial check . --since main                 what has been broken, and mended, since that commit
+  seatrial check deploy --context prod          these files, applied to the cluster of that context
   seatrial check . --output sarif               for code scanning; json, junit, github, markdown
   seatrial check . --write-baseline known.json  what is refuted now is known; --baseline known.json passes it over
 
@@ -32,15 +35,18 @@ exit codes: 0 all proved or waived, 1 something refuted, 2 something unknown, 3 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a directory, a file, or - for standard input")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a directory, a file, or - for standard input")
     parser.add_argument("--kubernetes", metavar="VERSION", help="the version to check for (1.37)")
     parser.add_argument("--only", metavar="PATTERNS", help="properties, comma-separated: 'rollout/*,schema/*'")
     parser.add_argument("--skip", metavar="PATTERNS", help="properties that are not asked")
     parser.add_argument("--output", choices=reports.FORMATS, default="text", help="for people or for machines (text)")
-    parser.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="passes over what was refuted when it was written"
-    )
-    parser.add_argument("--write-baseline", type=Path, metavar="FILE", help="writes down what is refuted now")
+    parser.add_argument("--context", metavar="NAME", help="add what is in the cluster of this kubeconfig context")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="pass over what was refuted when it was written")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--fix", action="store_true", help="write repairs into the files, each proved first")
+    other.add_argument("--diff", action="store_true", help="print these repairs as a patch instead")
+    other.add_argument("--since", metavar="REV", help="tell only what differs from a Git commit")
+    other.add_argument("--write-baseline", type=Path, metavar="FILE", help="write down what is refuted now")
 
 
 class UsageError(Exception):
@@ -51,14 +57,37 @@ def run(args: argparse.Namespace) -> int:
     from seatrial.project.toml import SettingsError
 
     try:
-        options = _options(args)
-        system = _system(args.paths, options)
-        report = report_on(system, options)
-        if args.write_baseline:
-            return _write_baseline(args.write_baseline, report)
+        return _run(args)
     except (SettingsError, UsageError) as error:
         print(f"seatrial: {error}", file=sys.stderr)
         return 3
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not args.paths and not args.context:
+        raise UsageError("say what to check: `seatrial check .` takes everything below this directory")
+    options = _options(args)
+    judged = _judging(args, options)
+    if args.fix or args.diff:
+        return _repair(args, judged)
+    report = judged({}).report
+    if args.write_baseline:
+        from seatrial.project import baseline
+
+        try:
+            count = baseline.write(args.write_baseline, report)
+        except OSError as error:
+            raise UsageError(f"{args.write_baseline}: cannot be written: {error.strerror}") from error
+        print(f"{args.write_baseline}: {count} refuted verdicts written down")
+        return 0
+    if args.since:
+        from seatrial.cli import since
+
+        try:
+            report, told = since.compare(report, args.since, _again(args))
+        except since.RevisionError as error:
+            raise UsageError(str(error)) from error
+        print(told, file=sys.stderr)
     show(report, args.output)
     return report.exit_code
 
@@ -80,6 +109,24 @@ def settings_for(paths: Sequence[str]) -> Options:
 
     found = toml.find([path for path in paths if path != "-"])
     return options.read(found) if found is not None else options.Options()
+
+
+def judge(system: System, options: Options) -> Judgement:
+    """The verdicts, with what is waived marked; notes on waivers go to standard error."""
+    from seatrial.check import judge, waivers
+    from seatrial.project import baseline
+
+    skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
+    only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
+    found = judge.judgement(system, only, given=options.given)
+    try:
+        known = baseline.read(options.baseline) if options.baseline else frozenset()
+    except baseline.BaselineError as error:
+        raise UsageError(str(error)) from error
+    report, notes = waivers.apply(found.report, (*system.waivers, *options.waivers), date.today(), known)
+    for note in notes:
+        print(f"seatrial: note: {note}", file=sys.stderr)
+    return replace(found, report=report)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -108,51 +155,56 @@ def _patterns(text: str) -> tuple[str, ...]:
     return patterns
 
 
-def _system(paths: Sequence[str], options: Options) -> System:
+def _judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[str, str]], Judgement]:
+    """Asks about the system as it is with some files' texts replaced."""
     from seatrial import project
 
-    system = project.load(paths, version=options.kubernetes or "1.37")
-    if system.unreadable:
-        raise UsageError("\nseatrial: ".join(f"{each.place}: {each.message}" for each in system.unreadable))
-    if not system.entries:
-        raise UsageError(f"no Kubernetes objects in {', '.join(paths)}")
-    return system
+    version = options.kubernetes or "1.37"
+    piped = {"-": sys.stdin.buffer.read(project.SIZE_LIMIT_BYTES + 1)} if "-" in args.paths else {}
+    live = None
+    if args.context:
+        from seatrial.cli import live as clusters
+
+        try:
+            live = clusters.read(args.context, version)
+        except clusters.ClusterError as error:
+            raise UsageError(str(error)) from error
+
+    def judged(texts: Mapping[str, str]) -> Judgement:
+        encoded = {file: text.encode() for file, text in texts.items()}
+        system = project.load(args.paths, version=version, texts={**piped, **encoded})
+        if system.unreadable:
+            raise UsageError("\nseatrial: ".join(f"{each.place}: {each.message}" for each in system.unreadable))
+        if live is not None:
+            system = live.under(system)
+        if not system.entries:
+            raise UsageError(f"no Kubernetes objects in {', '.join(args.paths)}")
+        return judge(system, options)
+
+    return judged
 
 
-def report_on(system: System, options: Options) -> Report:
-    """The verdicts, with what is waived marked; notes on waivers go to standard error."""
-    from seatrial.check import judge, waivers
+def _again(args: argparse.Namespace) -> list[str]:
+    """The command line that asks the same of another directory."""
+    chosen = {"--kubernetes": args.kubernetes, "--only": args.only, "--skip": args.skip, "--context": args.context}
+    return [*args.paths, *(word for name, value in chosen.items() if value for word in (name, value))]
 
-    skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
-    only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
-    report = judge.judgement(system, only, given=options.given).report
-    baseline = _baseline(options.baseline) if options.baseline else frozenset()
-    report, notes = waivers.apply(report, (*system.waivers, *options.waivers), date.today(), baseline)
-    for note in notes:
+
+def _repair(args: argparse.Namespace, judged: Callable[[Mapping[str, str]], Judgement]) -> int:
+    from seatrial.cli import fixing
+
+    if args.fix and "-" in args.paths:
+        raise UsageError("standard input cannot be repaired in place; --diff prints a patch")
+
+    def text_of(file: str) -> str:
+        return Path(file).read_bytes().decode()
+
+    fixed = fixing.fix(judged, text_of)
+    for note in fixed.notes:
         print(f"seatrial: note: {note}", file=sys.stderr)
-    return report
-
-
-def _baseline(path: Path) -> frozenset[str]:
-    try:
-        known = json.loads(path.read_bytes())
-        return frozenset(each["fingerprint"] for each in known["refuted"])
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; --write-baseline {path} makes it") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: is no baseline; --write-baseline {path} makes one") from error
-
-
-def _write_baseline(path: Path, report: Report) -> int:
-    from seatrial.check.verdicts import Answer
-    from seatrial.check.waivers import fingerprint
-
-    refuted = [verdict for verdict in report.verdicts if verdict.verdict is Answer.REFUTED]
-    known = [{"fingerprint": fingerprint(v), "property": v.property, "subject": v.subject} for v in refuted]
-    known.sort(key=lambda each: (each["property"], each["subject"], each["fingerprint"]))
-    try:
-        path.write_text(json.dumps({"refuted": known}, indent=2) + "\n")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    print(f"{path}: {len(known)} refuted verdicts written down")
-    return 0
+    if args.diff:
+        print(fixing.diff(fixed), end="")
+        return fixed.judgement.report.exit_code
+    fixing.write(fixed)
+    show(fixed.judgement.report, args.output)
+    return fixed.judgement.report.exit_code

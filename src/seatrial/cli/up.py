@@ -133,7 +133,7 @@ def _checked(arguments: argparse.Namespace) -> System | int:
     if arguments.no_check:
         return system
     try:
-        report = check.report_on(system, check.settings_for(arguments.paths))
+        report = check.judge(system, check.settings_for(arguments.paths)).report
     except (SettingsError, check.UsageError) as error:
         return _fail(str(error), code=3)
     _say(f"checked: {len(report.verdicts)} verdicts, exit code {report.exit_code} of seatrial check")

@@ -8,8 +8,9 @@ its place, never an exception; paths are told relative to where the command was 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from seatrial.check import edits, system
 from seatrial.check.system import Entry, Finding, Place, System, Waiver
@@ -22,20 +23,27 @@ SUFFIXES = frozenset((".yaml", ".yml", ".json"))
 PASSED_OVER = frozenset(("target", "node_modules", "__pycache__"))
 
 
-def load(paths: Iterable[str | Path], version: str = "1.37") -> System:
-    """The system that `paths` (directories, files, `-` for standard input) describe."""
-    reader = _Reader(version)
+def load(
+    paths: Iterable[str | Path], version: str = "1.37", *, texts: Mapping[str, bytes] = MappingProxyType({})
+) -> System:
+    """The system that `paths` (directories, files, `-` for standard input) describe.
+
+    `texts` stand for what is in some of the files, by the paths that places tell.
+    """
+    reader = _Reader(version, texts)
     for path in paths:
         if str(path) == "-":
-            reader.text(sys.stdin.buffer.read(SIZE_LIMIT_BYTES + 1), "-", named=True)
+            data = texts["-"] if "-" in texts else sys.stdin.buffer.read(SIZE_LIMIT_BYTES + 1)
+            reader.text(data, "-", named=True)
         else:
             reader.path(Path(path))
     return System(version, tuple(reader.entries), tuple(reader.findings), reader.builds, tuple(reader.waivers))
 
 
 class _Reader:
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, texts: Mapping[str, bytes]) -> None:
         self.version = version
+        self.texts = texts
         self.entries: list[Entry] = []
         self.findings: list[Finding] = []
         self.builds: dict[str, str] = {}
@@ -91,7 +99,7 @@ class _Reader:
             if size > SIZE_LIMIT_BYTES:
                 self.too_large(shown, size)
                 return
-            data = path.read_bytes()
+            data = self.texts[shown] if shown in self.texts else path.read_bytes()
         except OSError as error:
             self.fail(shown, f"cannot be read: {error.strerror}")
             return

@@ -11,7 +11,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from seatrial.check.properties import FAMILIES, family
-from seatrial.check.waivers import fingerprint
 
 if TYPE_CHECKING:
     from seatrial.check.system import Place
@@ -52,7 +51,7 @@ def _result(verdict: Verdict, rule: int) -> dict[str, Any]:
         "level": "error" if refuted else "none",
         "message": {"text": _message(verdict)},
         "locations": [_location(place, verdict.subject) for place in verdict.places[:1]],
-        "partialFingerprints": {"seatrial/v1": fingerprint(verdict)},
+        "partialFingerprints": {"seatrial/v1": verdict.identity()},
     }
     if len(verdict.places) > 1:
         result["relatedLocations"] = [_location(place, verdict.subject) for place in verdict.places[1:]]
