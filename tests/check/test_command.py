@@ -70,10 +70,10 @@ def verdicts(text: str, only: str, code: int) -> list[dict[str, Any]]:
 
 
 def refuted(text: str, only: str) -> tuple[str, str, str]:
-    """Place, path and message of the one thing that is wrong."""
+    """Place, path and message of the one thing that is wrong; of several fields in conflict the first."""
     (found,) = verdicts(text, only, 1)
     assert (found["property"], found["verdict"]) == (only, "refuted")
-    (place,) = found["places"]
+    place = found["places"][0]
     return f"{place['file']}:{place['line']}", place["path"], found["message"]
 
 

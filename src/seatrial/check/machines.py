@@ -1,7 +1,10 @@
 """The machines of a system: its Node objects, or the smallest number of ordinary ones on which everything fits.
 
-Rules: pods are placed one after the other by the scheduler that runs; the first of equally good nodes is taken.
-Inferred machines also leave room for one rollout's surge of each workload: nobody buys for the steady state only.
+Rules: pods are placed one after the other by the scheduler that runs; the first of equally good nodes is taken. The
+pods of DaemonSets are there first, as on a machine that has just joined. Claims are taken as bound and attached
+(`storage/attaches` asks about them). Inferred machines also leave room for one rollout's surge of each workload: nobody
+buys for the steady state only; and they have the labels that the pods insist on, since whoever wrote them has such
+machines.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ import msgspec
 
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption
-from seatrial.control import daemonset, relations, scheduler
+from seatrial.control import daemonset, priorities, relations, scheduler
 from seatrial.control.lifecycle import resize
+from seatrial.control.scheduler.board import HOSTNAME
 from seatrial.control.writes import Create
 from seatrial.kube.objects import (
     DaemonSet,
@@ -24,16 +28,23 @@ from seatrial.kube.objects import (
     HorizontalPodAutoscaler,
     Job,
     Key,
+    Namespace,
     Node,
+    Object,
     ObjectMeta,
+    OwnerReference,
     Pod,
+    PodDisruptionBudget,
     PodSpec,
     PodTemplateSpec,
+    PriorityClass,
     ReplicaSet,
     ReplicationController,
+    Service,
     StatefulSet,
     parse_as,
 )
+from seatrial.kube.objects.workloads import ReplicaSetSpec
 from seatrial.kube.quantities import Quantity
 
 Workload = Deployment | StatefulSet | DaemonSet | ReplicaSet | ReplicationController | Job
@@ -41,6 +52,8 @@ WORKLOADS: Final = (Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationC
 _ONE: Final = Quantity.parse(1)
 _NOW: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
+ZONES: Final = 3
+"""How many zones, or other domains that pods are to be spread over, rented machines lie in at least."""
 MOST: Final = 50
 """Beyond this many inferred machines the pods do not fit for a reason that more machines do not cure."""
 
@@ -96,6 +109,9 @@ def pods_of(workload: Workload, count: int) -> list[Pod]:
     """`count` pods of the workload's template, not yet bound."""
     template = template_of(workload)
     meta = workload.metadata
+    kind = "ReplicaSet" if isinstance(workload, Deployment) else workload.kind
+    version = ReplicaSet.api_version if isinstance(workload, Deployment) else workload.api_version
+    owner = OwnerReference(api_version=version, kind=kind, name=meta.name, uid=str(workload.key), controller=True)
     return [
         Pod(
             metadata=ObjectMeta(
@@ -104,11 +120,34 @@ def pods_of(workload: Workload, count: int) -> list[Pod]:
                 namespace=meta.namespace,
                 labels=template.metadata.labels,
                 annotations=template.metadata.annotations,
+                owner_references=(owner,),
             ),
             spec=template.spec,
         )
         for index in range(count)
     ]
+
+
+def around(system: System) -> tuple[Object, ...]:
+    """What the scheduler looks at beside pods and nodes: Services and ReplicaSets, which default spreading follows,
+    namespaces and budgets.
+    """
+    sets = tuple(
+        ReplicaSet(
+            metadata=ObjectMeta(name=each.metadata.name, namespace=each.metadata.namespace),
+            spec=ReplicaSetSpec(selector=each.spec.selector),
+        )
+        for each in system.all(Deployment)
+    )
+    named: tuple[Object, ...] = (
+        *system.all(Service),
+        *system.all(ReplicaSet),
+        *system.all(StatefulSet),
+        *system.all(ReplicationController),
+        *system.all(Namespace),
+        *system.all(PodDisruptionBudget),
+    )
+    return (*sets, *named)
 
 
 def replicas(workload: Workload) -> int:
@@ -145,6 +184,109 @@ def autoscalers(system: System) -> dict[tuple[str, str, str], HorizontalPodAutos
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pods that are all alike: whose they are, one of them (to be placed, without claims), and how many.
+
+    From the pod number `asked` on nobody but `autoscaler` asks for them.
+    """
+
+    owner: str
+    pod: Pod
+    count: int
+    asked: int
+    autoscaler: Key | None = None
+
+
+def crowd(
+    system: System,
+    nodes: Sequence[Node],
+    *,
+    surge: bool = False,
+    scaled: bool = False,
+    without: Workload | None = None,
+) -> list[Group]:
+    """All pods that the scheduler is to place (but those of DaemonSets), in the order of the files.
+
+    With `surge` a rollout of each workload is under way, `scaled` each autoscaler asks for its most. Of a workload that
+    asks for more pods than the machines may run at all, one more than that.
+    """
+    room = sum(_most_pods(node) for node in nodes) if nodes else MOST * _most_pods(ordinary(0))
+    most = autoscalers(system) if scaled else {}
+    classes = {each.metadata.name: each for each in system.all(PriorityClass)}
+    found = [
+        Group("Pod " + pod.metadata.name, _placeable(pod, classes), 1, 1)
+        for pod in system.all(Pod)
+        if not pod.spec.node_name
+    ]
+    for entry in system.entries:
+        workload = entry.typed
+        if not isinstance(workload, WORKLOADS) or isinstance(workload, DaemonSet):
+            continue
+        if without is not None and workload.key == without.key:
+            continue
+        asked = count = replicas(workload)
+        autoscaler = most.get(workload.key)
+        if autoscaler is not None and count:
+            count = max(count, autoscaler.spec.max_replicas)
+        count += resolved_surge(workload) if surge else 0
+        if count and template_of(workload).spec.node_name:
+            continue
+        if count:
+            pod = _placeable(pods_of(workload, 1)[0], classes)
+            key = autoscaler.key if autoscaler is not None else None
+            found.append(Group(str(workload.key), pod, min(count, room + 1), asked, key))
+    return found
+
+
+def standing(system: System, nodes: Sequence[Node], without: Workload | None = None) -> tuple[list[Pod], list[Misfit]]:
+    """The pods that nobody has to choose a machine for: those of DaemonSets, and those that name theirs."""
+    bound: list[Pod] = []
+    misfits: list[Misfit] = []
+    classes = {each.metadata.name: each for each in system.all(PriorityClass)}
+    there = {node.metadata.name for node in nodes}
+    board = scheduler.Scheduler()
+    for item in (*nodes, *around(system)):
+        board.change(None, item, _NOW)
+    for entry in system.entries:
+        workload = entry.typed
+        pods: list[Pod] = []
+        if isinstance(workload, Pod):
+            pods = [workload] if workload.spec.node_name else []
+        elif isinstance(workload, DaemonSet):
+            pods = daemons_of(workload, nodes)
+        elif isinstance(workload, WORKLOADS) and template_of(workload).spec.node_name:
+            pods = pods_of(workload, min(replicas(workload), MOST * _most_pods(ordinary(0))))
+        if without is not None and workload is not None and workload.key == without.key:
+            continue
+        for index, pod in enumerate(pods):
+            name = pod.spec.node_name
+            if not name:
+                placement = board.placement(_placeable(pod, classes))
+                if not placement.best:
+                    misfits.append(Misfit(str(entry.key), index, placement.message))
+                    continue
+                name = placement.best[0]
+            if name in there:
+                placed = on(_settled(_placeable(pod, classes)), name)
+                board.change(None, placed, _NOW)
+                bound.append(placed)
+    return bound, misfits
+
+
+def _settled(pod: Pod) -> Pod:
+    """A pod that is where it is to be: which node it asked for by name does not matter any more."""
+    affinity = pod.spec.affinity
+    if affinity is None or affinity.node_affinity is None:
+        return pod
+    without = msgspec.structs.replace(affinity, node_affinity=None)
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, affinity=without))
+
+
+def on(pod: Pod, node: str) -> Pod:
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, node_name=node))
+
+
 def place(
     system: System,
     nodes: Sequence[Node],
@@ -153,76 +295,61 @@ def place(
     scaled: bool = False,
     without: Workload | None = None,
 ) -> tuple[list[Pod], list[Misfit]]:
-    """Bind every pod of the system (but those of `without`) in the order of the files.
-
-    With `surge` a rollout of each workload is under way, `scaled` each autoscaler asks for its most.
-    """
-    bound: list[Pod] = []
-    misfits: list[Misfit] = []
+    """Bind every pod of the system (but those of `without`) in the order of the files."""
+    bound, misfits = standing(system, nodes, without)
     board = scheduler.Scheduler()
-    for node in nodes:
-        board.change(None, node, _NOW)
-    for owner, pods, beyond in _groups(system, nodes, surge=surge, scaled=scaled, without=without):
-        for index, pod in enumerate(pods):
-            name = pod.spec.node_name
-            if not name:
-                placement = board.placement(msgspec.structs.replace(pod, spec=_by_default(pod.spec)))
-                if not placement.best:
-                    autoscaler = beyond[1] if beyond is not None and index >= beyond[0] else None
-                    misfits.append(Misfit(owner, index, placement.message, autoscaler))
-                    break
-                name = placement.best[0]
-            placed = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, node_name=name))
+    for item in (*nodes, *around(system), *bound):
+        board.change(None, item, _NOW)
+    for group in crowd(system, nodes, surge=surge, scaled=scaled, without=without):
+        for index in range(group.count):
+            pod = numbered(group.pod, index)
+            placement = board.placement(pod)
+            if not placement.best:
+                autoscaler = group.autoscaler if index >= group.asked else None
+                misfits.append(Misfit(group.owner, index, placement.message, autoscaler))
+                break
+            placed = on(pod, placement.best[0])
             board.change(None, placed, _NOW)
             bound.append(placed)
     return bound, misfits
 
 
-def _groups(
-    system: System, nodes: Sequence[Node], *, surge: bool, scaled: bool, without: Workload | None = None
-) -> Iterator[tuple[str, list[Pod], tuple[int, Key] | None]]:
-    """Whose pods there are to be, the pods, and from which on only the autoscaler that is named asks for them.
-
-    Of a workload that asks for more pods than the machines may run at all, one more than that.
-    """
-    room = sum(_most_pods(node) for node in nodes) if nodes else MOST * _most_pods(ordinary(0))
-    for pod in system.all(Pod):
-        yield "Pod " + pod.metadata.name, [pod], None
-    most = autoscalers(system) if scaled else {}
-    for entry in system.entries:
-        workload = entry.typed
-        if not isinstance(workload, WORKLOADS) or (without is not None and workload.key == without.key):
-            continue
-        owner = str(workload.key)
-        if isinstance(workload, DaemonSet):
-            yield owner, daemons_of(workload, nodes), None
-            continue
-        count, beyond = replicas(workload), None
-        autoscaler = most.get(workload.key)
-        if autoscaler is not None and count and autoscaler.spec.max_replicas > count:
-            beyond = (count, autoscaler.key)
-            count = autoscaler.spec.max_replicas
-        count += resolved_surge(workload) if surge else 0
-        yield owner, pods_of(workload, min(count, room + 1)), beyond
+def numbered(pod: Pod, index: int) -> Pod:
+    """One of the pods that are all like this one."""
+    stem = pod.metadata.name.removesuffix("-0")
+    name = f"{stem}-{index}" if pod.metadata.owner_references else stem
+    metadata = msgspec.structs.replace(pod.metadata, name=name, uid=f"{pod.metadata.namespace}/{name}")
+    return msgspec.structs.replace(pod, metadata=metadata)
 
 
 def _most_pods(node: Node) -> int:
     return node.status.allocatable["pods"].nanos // _ONE.nanos
 
 
-def _by_default(spec: PodSpec) -> PodSpec:
-    """Other schedulers are taken to do as the default one does."""
-    return msgspec.structs.replace(spec, scheduler_name=scheduler.NAME)
+def _placeable(pod: Pod, classes: Mapping[str, PriorityClass]) -> Pod:
+    """The pod as the scheduler gets it: with its priority, and with its claims taken as bound. Other schedulers are
+    taken to do as the default one does.
+    """
+    spec = pod.spec
+    named = spec.priority_class_name
+    found = classes.get(named) if named else priorities.default(classes.values())
+    changes: dict[str, object] = {"scheduler_name": scheduler.NAME}
+    if named not in priorities.SYSTEM:
+        changes["priority"], changes["preemption_policy"] = priorities.of(found)
+    if any(volume.persistent_volume_claim or volume.ephemeral for volume in spec.volumes):
+        changes["volumes"] = tuple(
+            volume for volume in spec.volumes if not (volume.persistent_volume_claim or volume.ephemeral)
+        )
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(spec, **changes))
 
 
 def _at_least(system: System) -> int:
     """A number of ordinary machines below which the pods cannot fit, by their sums."""
     model = ordinary(0).status.allocatable
     asked: dict[str, int] = {}
-    for _, pods, _ in _groups(system, (), surge=True, scaled=True):
-        if pods:
-            for name, size in {**resize.requests(pods[0]), "pods": _ONE}.items():
-                asked[name] = asked.get(name, 0) + size.nanos * len(pods)
+    for group in crowd(system, (), surge=True, scaled=True):
+        for name, size in {**resize.requests(group.pod), "pods": _ONE}.items():
+            asked[name] = asked.get(name, 0) + size.nanos * group.count
     return max([1, *(-(-asked[name] // size.nanos) for name, size in model.items() if name in asked)])
 
 
@@ -233,20 +360,125 @@ def inventory(system: System) -> tuple[tuple[Node, ...], Assumption]:
         return given, Assumption(
             "nodes/given", "inferred", f"the machines are the {len(given)} Node objects of the input"
         )
-    nodes: tuple[Node, ...] = ()
-    fewest = _at_least(system)
-    best: tuple[tuple[Node, ...], int] = ((ordinary(0),), -1)
-    for count in range(min(fewest, MOST), MOST + 1):
-        nodes = tuple(ordinary(index) for index in range(count))
+    rented = Rented.of(system)
+    fewest = min(max(_at_least(system), rented.fewest), MOST)
+    best: tuple[tuple[Node, ...], int] = (rented.machines(fewest), -1)
+    fits: tuple[Node, ...] = ()
+    for count in range(fewest, MOST + 1):
+        if fits and count > 2 * len(fits) + 1:
+            break
+        nodes = rented.machines(count)
         bound, misfits = place(system, nodes, surge=True, scaled=True)
         if len(bound) > best[1]:
             best = (nodes, len(bound))
         if not misfits:
-            break
-    size = len(best[0])
+            fits = fits or nodes
+            if _in_any_order(system, nodes):
+                fits = nodes
+                break
+    chosen = fits or best[0]
+    size = len(chosen)
     many = f"{size} machine{'s' * (size > 1)}"
-    text = f"no Node objects: {many} of 4 CPUs and 16 GiB, the fewest that hold every pod, scaled up and with one surge"
-    return best[0], Assumption(f"nodes/inferred={size}", "inferred", text)
+    text = (
+        f"no Node objects: {many} of 4 CPUs and 16 GiB{rented.told}, the fewest that hold every pod, scaled up and "
+        "with one surge"
+    )
+    return chosen, Assumption(f"nodes/inferred={size}", "inferred", text)
+
+
+def _in_any_order(system: System, nodes: Sequence[Node]) -> bool:
+    """Whether counting shows that no pod without rules about others can be left over."""
+    from seatrial.check import room
+
+    minor = int(system.version.split(".")[1])
+    groups = crowd(system, nodes, surge=True, scaled=True)
+    found = room.count(groups, nodes, standing(system, nodes)[0], minor)
+    return all(
+        each.always or not room.is_plain(group.pod, groups, minor) for group, each in zip(groups, found, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rented:
+    """What machines have to be like: labels that pods insist on, in turn where they exclude each other, and domains."""
+
+    kinds: tuple[Mapping[str, str], ...]
+    domains: Mapping[str, int]
+    """How many values each topology key is to have, beside the hostname."""
+
+    @classmethod
+    def of(cls, system: System) -> Rented:
+        kinds: list[dict[str, str]] = [{}]
+        domains: dict[str, int] = {}
+        for spec in _specs(system):
+            wanted = _labels(spec)
+            kind = next((kind for kind in kinds if all(kind.get(k, v) == v for k, v in wanted.items())), None)
+            if kind is None:
+                kinds.append(kind := {})
+            kind |= wanted
+            for key, least in _topologies(spec):
+                if key != HOSTNAME:
+                    domains[key] = max(domains.get(key, ZONES), least)
+        for kind in kinds:
+            for key in kind:
+                domains.pop(key, None)
+        return cls(tuple(kinds), domains)
+
+    @property
+    def fewest(self) -> int:
+        return max(len(self.kinds), *self.domains.values(), 1) if self.domains else len(self.kinds)
+
+    @property
+    def told(self) -> str:
+        parts = [f"{key}={value}" for kind in self.kinds for key, value in sorted(kind.items())]
+        parts += [f"{count} values of {key}" for key, count in sorted(self.domains.items())]
+        return f" (labels: {', '.join(dict.fromkeys(parts))})" if parts else ""
+
+    def machines(self, count: int) -> tuple[Node, ...]:
+        made = []
+        for index in range(count):
+            node = ordinary(index)
+            turn, kind = divmod(index, len(self.kinds))
+            labels = {key: f"{key.rpartition('/')[2]}-{turn % size}" for key, size in self.domains.items()}
+            labels = {**node.metadata.labels, **labels, **self.kinds[kind]}
+            metadata = msgspec.structs.replace(node.metadata, labels=labels)
+            made.append(msgspec.structs.replace(node, metadata=metadata))
+        return tuple(made)
+
+
+def _specs(system: System) -> Iterator[PodSpec]:
+    for entry in system.entries:
+        if isinstance(entry.typed, Pod):
+            yield entry.typed.spec
+        elif isinstance(entry.typed, WORKLOADS):
+            yield template_of(entry.typed).spec
+
+
+def _labels(spec: PodSpec) -> dict[str, str]:
+    """The labels that a pod insists on: of several required terms the first."""
+    found = dict(spec.node_selector)
+    near = spec.affinity.node_affinity if spec.affinity else None
+    required = near.required_during_scheduling_ignored_during_execution if near else None
+    if required is not None and required.node_selector_terms:
+        for rule in required.node_selector_terms[0].match_expressions:
+            if rule.operator == "In" and rule.values:
+                found.setdefault(rule.key, rule.values[0])
+            elif rule.operator == "Exists":
+                found.setdefault(rule.key, "")
+    found.pop(HOSTNAME, None)
+    own = ordinary(0).metadata.labels
+    return {key: value for key, value in found.items() if own.get(key) != value}
+
+
+def _topologies(spec: PodSpec) -> Iterator[tuple[str, int]]:
+    """The topology keys that a pod insists on, with the least number of domains."""
+    for rule in spec.topology_spread_constraints:
+        if rule.when_unsatisfiable != "ScheduleAnyway":
+            yield rule.topology_key, rule.min_domains or 1
+    if spec.affinity is not None:
+        for section in (spec.affinity.pod_affinity, spec.affinity.pod_anti_affinity):
+            for term in section.required_during_scheduling_ignored_during_execution if section else ():
+                yield term.topology_key, 1
 
 
 def resolve(value: int | str | None, total: int, *, up: bool) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from seatrial.control import qos
+from seatrial.control import priorities, qos
 from seatrial.control.podsizes import total
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject, PodSpec, parse_as
@@ -24,7 +24,6 @@ from seatrial.kube.quantities import Quantity
 
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
-_CRITICAL: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _VOLUME_DEFAULTS: Final[dict[str, JsonObject]] = {
     "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared", "readOnly": False},
     "configMap": {"defaultMode": 0o644},
@@ -197,8 +196,8 @@ def _is_mirror(pod: JsonObject) -> bool:
 
 def _priority(spec: JsonObject) -> None:
     name = spec.get("priorityClassName") or ""
-    if isinstance(name, str) and name in _CRITICAL:
-        spec.setdefault("priority", _CRITICAL[name])
+    if isinstance(name, str) and name in priorities.SYSTEM:
+        spec.setdefault("priority", priorities.SYSTEM[name])
     elif not name:
         spec.setdefault("priority", 0)
     if "priority" in spec:

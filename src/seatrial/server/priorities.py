@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from seatrial.control import priorities
 from seatrial.kube.objects import JsonObject, PriorityClass, parse_as
 from seatrial.server import errors
 from seatrial.server.resources import storage_key
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 SYSTEM_CLASSES: Final[tuple[JsonObject, ...]] = (
     {
         "metadata": {"name": "system-node-critical"},
-        "value": 2_000_001_000,
+        "value": priorities.SYSTEM["system-node-critical"],
         "description": "Used for system critical pods that must not be moved from their current node.",
     },
     {
         "metadata": {"name": "system-cluster-critical"},
-        "value": 2_000_000_000,
+        "value": priorities.SYSTEM["system-cluster-critical"],
         "description": "Used for system critical pods that must run in the cluster, but can be moved to another node "
         "if necessary.",
     },
@@ -38,8 +39,7 @@ def resolve(api: Api, pod: JsonObject) -> JsonObject:
     if wanted and stored is None:
         raise errors.forbidden("pods", "", name, f"no PriorityClass with name {wanted} was found")
     found = None if stored is None else parse_as(PriorityClass, stored.raw)
-    value = found.value if found is not None else 0
-    policy = (found.preemption_policy if found is not None else None) or "PreemptLowerPriority"
+    value, policy = priorities.of(found)
     for field, title, ours in (
         ("priority", "integer value of priority", value),
         ("preemptionPolicy", "string value of PreemptionPolicy", policy),

@@ -76,6 +76,9 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "references": ("references/exist",),
     "schema": ("schema/valid",),
     "schedule": ("schedule/fits",),
+    "preemption": ("schedule/preemption-stable",),
+    "survival": ("schedule/survives", "schedule/survives-maintenance"),
+    "drain": ("drain/completes",),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
 }
 
