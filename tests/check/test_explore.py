@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seatrial.check import explore
+from seatrial.check.budget import Budget, Progress
 
 Edges = dict[int, list[tuple[str, int]]]
 
@@ -45,9 +49,68 @@ def test_a_cycle_whose_way_out_is_sometimes_closed_is_weakly_fair() -> None:
     assert judge({0: [("a", 1), ("out", 2)], 1: [("b", 0)], 2: []}, {2}) is not None
 
 
+LINE = Table({n: [("a", n + 1), ("b", n // 2)] for n in range(500)})
+
+
+class Clock:
+    """A tenth of a second passes with every look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.1
+        return self.now
+
+
 def test_a_spent_budget_is_told() -> None:
-    graph = explore.explore(Table({n: [("a", n + 1)] for n in range(50)}), max_states=10)
-    assert not graph.complete
+    graph = explore.explore(LINE, Budget(states=10))
+    assert (graph.complete, graph.spent, len(graph.edges)) == (False, "10 states", 10)
+
+
+def test_memory_is_counted_so_that_the_same_input_ends_at_the_same_state() -> None:
+    ends = {len(explore.explore(LINE, Budget(memory_bytes=20_000)).edges) for _ in range(2)}
+    assert len(ends) == 1
+    assert 0 < ends.pop() < 500
+
+
+def test_time_is_that_of_a_clock_which_is_handed_in() -> None:
+    told: list[Progress] = []
+    budget = Budget(clock=Clock(), until=2.5, tell=told.append, subject="the line")
+    graph = explore.explore(LINE, budget)
+    assert (graph.complete, graph.spent) == (False, "time")
+    assert [(progress.subject, progress.states) for progress in told] == [("the line", 160), ("the line", 320)]
+
+
+@pytest.mark.parametrize("parts", [(1, 2, 100), (499,)])
+def test_what_ran_out_of_budget_goes_on_from_where_it_was(parts: tuple[int, ...]) -> None:
+    whole = explore.explore(LINE, Budget())
+    graph: explore.Graph[int, str] = explore.Graph()
+    for states in parts:
+        graph = explore.explore(LINE, Budget(states=states), resume=graph)
+        assert not graph.complete
+    assert explore.explore(LINE, Budget(), resume=graph) == whole
+
+
+@given(st.integers(1, 1000))
+def test_an_interrupt_at_any_moment_loses_nothing(moment: int) -> None:
+    class Interrupted(Table):
+        left = moment
+
+        def moves(self, state: int) -> list[tuple[str, int]]:
+            return [*self.counted(state)]
+
+        def counted(self, state: int) -> Iterator[tuple[str, int]]:
+            for move in self.edges.get(state, []):
+                Interrupted.left -= 1
+                if not Interrupted.left:
+                    raise KeyboardInterrupt
+                yield move
+
+    graph: explore.Graph[int, str] = explore.Graph()
+    with suppress(KeyboardInterrupt):
+        explore.explore(Interrupted(LINE.edges), Budget(), resume=graph)
+    assert explore.explore(LINE, Budget(), resume=graph) == explore.explore(LINE, Budget())
 
 
 graphs = st.dictionaries(

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
 from seatrial.check.properties import rollout
 from seatrial.check.rollouts import KINDS, Setting, Workload
@@ -217,7 +218,7 @@ def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str =
 def agree(workload: Workload, count: int, missing: int) -> tuple[bool, bool]:
     nodes = tuple(ordinary(index) for index in range(count))
     expected = explore(workload, nodes, missing)
-    checked = rollout.run(Setting(workload, nodes), 50_000)
+    checked = rollout.run(Setting(workload, nodes), Budget(states=50_000))
     assert checked.graph.complete
     assert (checked.endless is None, checked.short is None) == expected
     return expected

@@ -15,11 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+from seatrial.check.budget import NUMBER_BYTES, ORDINARY, STATE_BYTES, TRANSITION_BYTES, Budget, Progress
 
 S = TypeVar("S", bound=Hashable)
 L = TypeVar("L", bound=Hashable)
 L_co = TypeVar("L_co", bound=Hashable, covariant=True)
+
+
+LOOKS_AT_CLOCK: Final = 16
+"""So many states pass between two looks at the clock; the slowest take some milliseconds each."""
 
 
 class Model(Protocol[S, L_co]):
@@ -32,13 +38,19 @@ class Model(Protocol[S, L_co]):
 
 @dataclass(slots=True)
 class Graph(Generic[S, L]):
-    """What was explored. `edges[i]` are the moves of `states[i]`; `complete` is False when the budget ran out."""
+    """What was explored. `edges[i]` are the moves of `states[i]`.
+
+    `complete` is False when the exploration was stopped or the budget ran out; `spent` says which part of it.
+    """
 
     states: list[S] = field(default_factory=list)
     edges: list[list[tuple[L, int]]] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     transitions: int = 0
-    complete: bool = True
+    complete: bool = False
+    spent: str = ""
+    memory_bytes: int = 0
+    """As `Budget` counts it."""
 
     def trace(self, target: int) -> list[int]:
         """The states of a shortest way from the initial state to `target`, both included."""
@@ -61,33 +73,87 @@ class Endless:
         return len(self.component) == 1
 
 
-def explore(model: Model[S, L], *, max_states: int, stop: Callable[[S], bool] | None = None) -> Graph[S, L]:
-    """The reachable states, breadth first. Ends early (incomplete) at the first state for which `stop` holds."""
-    graph: Graph[S, L] = Graph()
+def explore(
+    model: Model[S, L],
+    budget: Budget = ORDINARY,
+    *,
+    max_states: int | None = None,
+    stop: Callable[[S], bool] | None = None,
+    resume: Graph[S, L] | None = None,
+) -> Graph[S, L]:
+    """The reachable states, breadth first. Ends early (incomplete) at the first state for which `stop` holds.
+
+    An incomplete graph goes on where it was left if it is handed in as `resume`; that is also so after an interrupt.
+    `max_states` is short for a budget of so many.
+    """
+    graph: Graph[S, L] = Graph() if resume is None else resume
+    limit = budget.states if max_states is None else max_states
     states, edges, parents = graph.states, graph.edges, graph.parents
-    index: dict[S, int] = {model.initial: 0}
-    states.append(model.initial)
-    parents.append(-1)
+    if not states:
+        parents.append(-1)
+        states.append(model.initial)
+    index = {state: position for position, state in enumerate(states)}
+    del parents[len(states) :]  # an interrupt may have come between a parent and its state
+    transitions = sum(map(len, edges))
+    memory_bytes = sum(map(_weight, states)) + transitions * TRANSITION_BYTES
     moves = model.moves
-    transitions = 0
-    here = 0
-    while here < len(states):
-        if here >= max_states or (stop is not None and stop(states[here])):
-            graph.complete = False
-            break
-        out: list[tuple[L, int]] = []
-        for label, after in moves(states[here]):
-            there = index.get(after)
-            if there is None:
-                there = index[after] = len(states)
-                states.append(after)
-                parents.append(here)
-            out.append((label, there))
-        edges.append(out)
-        transitions += len(out)
-        here += 1
-    graph.transitions = transitions
-    return graph
+    watch = _Watch(budget)
+    here = len(edges)
+    graph.complete, graph.spent = False, ""
+    try:
+        while here < len(states):
+            state = states[here]
+            if here >= limit:
+                graph.spent = f"{limit} states"
+            elif memory_bytes > budget.memory_bytes:
+                graph.spent = f"{budget.memory_bytes // 1_000_000} MB"
+            elif not here % LOOKS_AT_CLOCK and watch.is_over(here, len(states) - here, transitions):
+                graph.spent = "time"
+            if graph.spent or (stop is not None and stop(state)):
+                return graph
+            out: list[tuple[L, int]] = []
+            for label, after in moves(state):
+                there = index.get(after)
+                if there is None:
+                    there = len(states)
+                    parents.append(here)
+                    states.append(after)
+                    index[after] = there
+                    memory_bytes += _weight(after)
+                out.append((label, there))
+            edges.append(out)
+            transitions += len(out)
+            memory_bytes += len(out) * TRANSITION_BYTES
+            here += 1
+        graph.complete = True
+        return graph
+    finally:
+        graph.transitions, graph.memory_bytes = transitions, memory_bytes
+
+
+def _weight(state: object) -> int:
+    if not isinstance(state, tuple):
+        return STATE_BYTES
+    return STATE_BYTES + NUMBER_BYTES * sum([len(slot) for slot in state if isinstance(slot, tuple)])
+
+
+class _Watch:
+    """Looks at the clock, tells how far it has come once a second."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._next = 0.0 if budget.clock is None else budget.clock() + 1
+
+    def is_over(self, states: int, waiting: int, transitions: int) -> bool:
+        clock = self._budget.clock
+        if clock is None:
+            return False
+        now = clock()
+        if now >= self._next:
+            self._next = now + 1
+            if self._budget.tell is not None:
+                self._budget.tell(Progress(self._budget.subject, states, waiting, transitions))
+        return self._budget.until is not None and now >= self._budget.until
 
 
 def misses(graph: Graph[S, L], goal: Callable[[S], bool]) -> Endless | None:

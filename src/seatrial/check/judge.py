@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from seatrial.check import machines, repairs
+from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family
 from seatrial.check.repairs import Cure
 from seatrial.check.system import System
@@ -34,22 +35,22 @@ class Judgement:
     cures: tuple[tuple[Cure, ...], ...]
 
 
-def judge(system: System, only: Sequence[str] = ("*",), *, max_states: int = 60_000) -> Report:
+def judge(system: System, only: Sequence[str] = ("*",), *, budget: Budget = ORDINARY) -> Report:
     """The report on all properties whose name matches one of `only` (shell patterns)."""
-    return judgement(system, only, max_states=max_states).report
+    return judgement(system, only, budget=budget).report
 
 
 def judgement(
     system: System,
     only: Sequence[str] = ("*",),
     *,
-    max_states: int = 60_000,
+    budget: Budget = ORDINARY,
     given: Mapping[str, Value] | None = None,
 ) -> Judgement:
     """The report and the changes that cure what is refuted; `given` are assumptions by name."""
     wanted = frozenset(name for pattern in only for name in matching(pattern))
     nodes, where = machines.inventory(system)
-    question = Question(system, nodes, where, max_states, given or {})
+    question = Question(system, nodes, where, budget, given or {})
     verdicts = []
     cures = []
     for verdict in ask(question, wanted):

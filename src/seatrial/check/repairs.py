@@ -69,7 +69,7 @@ def _changed(question: Question, changes: Changes) -> Question | None:
     if system is None:
         return None
     nodes, where = machines.inventory(system)
-    return replace(question, system=system, nodes=nodes, machines=where, max_states=question.max_states // 4)
+    return replace(question, system=system, nodes=nodes, machines=where, budget=question.budget.share(4))
 
 
 def _failing(verdicts: Sequence[Verdict]) -> frozenset[str]:

@@ -22,7 +22,7 @@ from seatrial.check.model.control import Control, Memory
 from seatrial.check.model.model import Model, Mover
 from seatrial.check.model.pods import Ageing, Outcome, Placing, Running
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
-from seatrial.check.model.space import Space, State
+from seatrial.check.model.space import Memo, Slot, Space, State
 from seatrial.check.model.user import Objects, Pair, PlanStep, Progress, User
 from seatrial.control import CONTROLLERS, relations, scheduler
 from seatrial.control.controller import NEWEST_MINOR, Relation
@@ -124,6 +124,7 @@ class Rollout:
         if setting.collapses and (node := _any_node_will_do(setting)) is not None:
             nodes, together = (node,), True
         self.pool = pool = Pool(self.kind.forget)
+        self._done = Memo(self._is_done)
         counted = (ResourceQuota,) if setting.quotas else ()
         self.space = space = Space((*self.kind.holds, *counted, Pod, Node, Progress))
         at_once = together and _waits_for_none(workload) and not counted
@@ -156,11 +157,6 @@ class Rollout:
     def sampled_ties(self) -> bool:
         return any(control.sampled_ties for control in self.controls)
 
-    def workload(self, state: State) -> Workload:
-        (number,) = state[0]
-        found: Workload = self.pool[number]
-        return found
-
     def changes(self, state: State) -> int:
         """How many steps of the plan have been made."""
         (number,) = state[self.space.slots[Progress]]
@@ -171,10 +167,14 @@ class Rollout:
         return tuple(self.pool[number] for number in state[self.space.pods])
 
     def done(self, state: State) -> bool:
-        objects: Objects = {
-            kind: tuple(self.pool[number] for number in state[self.space.slots[kind]]) for kind in self.kind.judged
-        }
-        return self.kind.done(self.workload(state), objects)
+        return self._done[tuple([state[self.space.slots[kind]] for kind in self.kind.judged])]
+
+    def _is_done(self, slots: tuple[Slot, ...]) -> bool:
+        shown = zip(self.kind.judged, slots, strict=True)
+        objects: Objects = {kind: tuple(self.pool[number] for number in slot) for kind, slot in shown}
+        (workload,) = objects[type(self.setting.workload)]
+        assert isinstance(workload, Deployment | StatefulSet | DaemonSet)
+        return self.kind.done(workload, objects)
 
     def census(self, state: State) -> str:
         """`3 old pods ready, 1 new pod without a node`."""

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seatrial.cli import reports
+from seatrial.cli import progress, reports
 
 if TYPE_CHECKING:
     from seatrial.check.judge import Judgement
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seatrial.check.verdicts import Report
     from seatrial.project.options import Options
 
+SECONDS = 300
 SUMMARY = "prove that a system will roll out and stay up, or show the shortest way in which it will not"
 EXAMPLES = """\
   seatrial check .                              everything below this directory
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", choices=reports.FORMATS, default="text", help="for people or for machines (text)")
     parser.add_argument("--context", metavar="NAME", help="add what is in the cluster of this kubeconfig context")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="pass over what was refuted when it was written")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, metavar="N", help=f"leave open what takes longer ({SECONDS})"
+    )
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--fix", action="store_true", help="write repairs into the files, each proved first")
     other.add_argument("--diff", action="store_true", help="print these repairs as a patch instead")
@@ -111,14 +115,15 @@ def settings_for(paths: Sequence[str]) -> Options:
     return options.read(found) if found is not None else options.Options()
 
 
-def judge(system: System, options: Options) -> Judgement:
-    """The verdicts, with what is waived marked; notes on waivers go to standard error."""
+def judge(system: System, options: Options, seconds: float = SECONDS) -> Judgement:
+    """The verdicts, with what is waived marked; notes on waivers and progress go to standard error."""
     from seatrial.check import judge, waivers
     from seatrial.project import baseline
 
     skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
     only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
-    found = judge.judgement(system, only, given=options.given)
+    with progress.budget(seconds) as budget:
+        found = judge.judgement(system, only, budget=budget, given=options.given)
     try:
         known = baseline.read(options.baseline) if options.baseline else frozenset()
     except baseline.BaselineError as error:
@@ -179,7 +184,7 @@ def _judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[st
             system = live.under(system)
         if not system.entries:
             raise UsageError(f"no Kubernetes objects in {', '.join(args.paths)}")
-        return judge(system, options)
+        return judge(system, options, args.seconds)
 
     return judged
 

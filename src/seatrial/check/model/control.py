@@ -72,7 +72,6 @@ class _Sight:
     unplaced: Slot
     """The views with places hidden, in the same order."""
     known_by: Slot
-    roughly_known_by: Slot
     others: frozenset[int]
     """Those that a decision is not remembered by as they are."""
     blurred: frozenset[int]
@@ -93,8 +92,8 @@ class _Reading:
     """Some decision has asked for the kind."""
     sights: dict[int, Memo[int, _Glimpse | None]] = field(default_factory=dict)
     """By standing."""
-    seen: dict[tuple[int, Slot], _Sight] = field(default_factory=dict)
-    """By standing and slot."""
+    unplaced: dict[tuple[int, Slot], Slot] = field(default_factory=dict)
+    """By standing and slot: the views with places hidden, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,24 +223,21 @@ class Control:
 
     def _decide(self, subject: int, parts: Sequence[Slot]) -> tuple[Effect, ...]:
         standing = self._standing_of[subject]
-        sights: list[_Sight] = []
-        for reading in self._looked_at:
-            slot = parts[reading.position]
-            seen = reading.seen.get((standing, slot))
-            if seen is None:
-                seen = reading.seen[standing, slot] = self._sight(reading, subject, standing, slot)
-            sights.append(seen)
         memory = self._memory(subject, parts) if self._memories != ABSENT else ABSENT
         door = tuple(parts[position] for position in self._door) if self._door else ()
+        roughly = None
         if self._attempts_left:
-            roughly = (subject, memory, door, *[sight.roughly_known_by for sight in sights])
-            try:
-                found = self._roughly[roughly]
-            except KeyError:
-                found = self._ask_without_places(subject, memory, door, sights)
-                if self._looks_further():
-                    return self._decide(subject, parts)
-                self._roughly[roughly] = found
+            unplaced = [self._unplaced(each, subject, standing, parts[each.position]) for each in self._looked_at]
+            roughly = (subject, memory, door, *unplaced)
+            found = self._roughly.get(roughly)
+            if found is not None:
+                return found
+        sights = [self._sight(each, subject, standing, parts[each.position]) for each in self._looked_at]
+        if roughly is not None and roughly not in self._roughly:
+            found = self._ask_without_places(subject, memory, door, sights)
+            if self._looks_further():
+                return self._decide(subject, parts)
+            self._roughly[roughly] = found
             if found is not None:
                 return found
         key = (subject, memory, door, *[sight.known_by for sight in sights])
@@ -278,17 +274,26 @@ class Control:
         self._look = _look(tuple(dict.fromkeys((*self._always[1:], *positions))))
         return True
 
+    def _unplaced(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> Slot:
+        found = reading.unplaced.get((standing, slot))
+        if found is None:
+            seen = self._glimpses(reading, subject, standing, slot)
+            found = reading.unplaced[standing, slot] = tuple(sorted([glimpse.unplaced for glimpse in seen]))
+        return found
+
+    def _glimpses(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> list[_Glimpse]:
+        glimpses = reading.sights.get(standing)
+        if glimpses is None:
+            glimpses = reading.sights[standing] = Memo(partial(self._glimpse, reading, subject))
+        return [glimpse for number in slot if (glimpse := glimpses[number]) is not None]
+
     def _sight(self, reading: _Reading, subject: int, standing: int, slot: Slot) -> _Sight:
-        sights = reading.sights.get(standing)
-        if sights is None:
-            sights = reading.sights[standing] = Memo(partial(self._glimpse, reading, subject))
-        seen = [glimpse for number in slot if (glimpse := sights[number]) is not None]
+        seen = self._glimpses(reading, subject, standing, slot)
         return _Sight(
             tuple([glimpse.number for glimpse in seen]),
             tuple([glimpse.view for glimpse in seen]),
             tuple([glimpse.unplaced for glimpse in seen]),
             tuple(sorted([glimpse.known_by for glimpse in seen])),
-            tuple(sorted([glimpse.unplaced for glimpse in seen])),
             frozenset([glimpse.number for glimpse in seen if glimpse.number != glimpse.view and not glimpse.own]),
             frozenset([glimpse.number for glimpse in seen if glimpse.number != glimpse.unplaced or glimpse.drawn]),
             frozenset([glimpse.number for glimpse in seen if glimpse.drawn]),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
+from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.edits import Changes
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
@@ -36,11 +37,15 @@ class Question:
     system: System
     nodes: tuple[Node, ...]
     machines: Assumption
-    max_states: int = 60_000
+    budget: Budget = field(default=ORDINARY, compare=False, repr=False)
     given: Mapping[str, Value] = field(default_factory=dict)
     """The assumptions that the user has set, by name."""
     known: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     """What families remember, by what it depends on: the search for repairs asks about much the same system again."""
+
+    @property
+    def max_states(self) -> int:
+        return self.budget.states
 
     def assumed(self, name: str, parameter: Parameter) -> Value:
         """The value to go by; a verdict that does lists the assumption as `name=value`."""

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from seatrial.check import explore, machines, story
+from seatrial.check.budget import Budget
 from seatrial.check.edits import REMOVED, Change, Changes
 from seatrial.check.model.pool import NOW
 from seatrial.check.model.space import State
@@ -160,9 +161,9 @@ def _counting(before: ResourceQuota, pods: Sequence[Pod]) -> ResourceQuota:
     return next((each for each in told if isinstance(each, ResourceQuota)), named)
 
 
-def run(asked: Setting, max_states: int) -> Exploration:
+def run(asked: Setting, budget: Budget) -> Exploration:
     rollout = Rollout(asked)
-    graph = explore.explore(rollout.model, max_states=max_states)
+    graph = explore.explore(rollout.model, budget)
     wanted = _wanted(asked.workload, asked.nodes)
     needed = wanted - machines.resolved_unavailable(asked.workload, wanted)
     pods = rollout.space.pods
@@ -199,7 +200,7 @@ def _workload(question: Question, entry: Entry, workload: Workload, wanted: froz
 
 
 def _explored(question: Question, entry: Entry, asked: Setting) -> tuple[Verdict, ...]:
-    found = run(asked, question.max_states)
+    found = run(asked, question.budget.about(str(entry.key)))
     sometimes = {"storage/binds": _claims(asked.workload), "ties/sampled": found.rollout.sampled_ties}
     assumptions = (question.machines.name, *ASSUMED[asked.plan], *(name for name, holds in sometimes.items() if holds))
     base = Verdict(
@@ -307,7 +308,7 @@ def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verd
 
 
 def _unknown(found: Exploration, base: Verdict) -> Verdict:
-    message = f"the budget of {len(found.graph.edges)} states ran out; nothing was found in them"
+    message = f"the budget ({found.graph.spent}) ran out; nothing was found in {len(found.graph.edges)} states"
     return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
 
 
