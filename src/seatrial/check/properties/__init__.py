@@ -86,6 +86,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "preemption": ("schedule/preemption-stable",),
     "survival": ("schedule/survives", "schedule/survives-maintenance"),
     "drain": ("drain/completes",),
+    "storage": ("storage/attaches",),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
 }
 
