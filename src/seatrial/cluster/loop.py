@@ -165,11 +165,13 @@ class ControlLoop:
                     self._wake_related(trigger, sides[0], sides[1])
                 self._wake_related(trigger, sides[1], sides[0])
 
-    def _wake_noticing(self, trigger: _Trigger, notices: Callable[[Seen, Object | None], bool], change: Change) -> None:
+    def _wake_noticing(
+        self, trigger: _Trigger, notices: Callable[[Seen, Object | None, Object | None], bool], change: Change
+    ) -> None:
         for kind, positions in trigger.controllers.items():
             for subject in self._objects.all(kind):
                 for position in positions:
-                    if notices(self._seen(position, subject), change.after):
+                    if notices(self._seen(position, subject), change.before, change.after):
                         self._add(position, subject.key)
 
     def _wake_related(self, trigger: _Trigger, side: Object, other: Object | None) -> None:

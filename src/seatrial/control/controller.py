@@ -44,10 +44,10 @@ class Read:
     `view` cuts an object down to what the decision looks at; a change outside the view wakes nobody. With `wakes` False
     no change does: the controller looks when its time has come, as autoscalers do. With `appears` False a new object
     does not: only its later changes and its end. With `leaves` False one that is not related any more does not, unless
-    it is gone. With `notices` a change wakes only those subjects for which that
-    holds, told what a decision would see and the object as it is now (None: gone). The first of several reads that
-    finds an object decides how it is seen, so a whole object that wakes by little of it is read twice: without waking,
-    and by a view.
+    it is gone. With `notices` a change wakes only those subjects for which that holds, told what a decision would see,
+    the object before (None: it is new) and as it is now (None: it is gone). The first of several reads that finds an
+    object decides how it is seen, so a whole object that wakes by little of it is read twice: without waking, and by a
+    view.
     """
 
     kind: type[Object]
@@ -57,7 +57,7 @@ class Read:
     wakes: bool = True
     appears: bool = True
     leaves: bool = True
-    notices: Callable[[Seen, Object | None], bool] | None = None
+    notices: Callable[[Seen, Object | None, Object | None], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ GENERATION_ANNOTATION: Final = "deprecated.daemonset.template.generation"
 GENERATION_LABEL: Final = "pod-template-generation"
 BURST: Final = 250
 """Creations or deletions in one decision, upstream's `BurstReplicas`."""
+_NODE_QUEUE_SINCE: Final = (
+    33  # minor version: changed nodes have a queue (`syncNodeUpdate`), which asks what is there now
+)
 _FIRST_DELAY: Final = timedelta(seconds=1)
 _LAST_DELAY: Final = timedelta(minutes=15)
 
@@ -441,17 +444,21 @@ def _suits(model: Pod, node: Node) -> tuple[bool, bool]:
     return suits and not repelled, suits and "NoExecute" not in repelled
 
 
-def _notices(seen: Seen, node: Object | None) -> bool:
+def _notices(seen: Seen, before: Object | None, node: Object | None) -> bool:
     """Upstream looks when a pod is missing on a changed node, must go from it, or when any was where it should not be.
 
     It does not look when a node goes, or gets a taint that repels new pods only: its counts are then those of before.
+    Until 1.32 it looks when a pod should run on a new node, and when whether it should, or may stay, has changed.
     """
     subject = seen.subject
     assert isinstance(subject, DaemonSet)
     if node is None:
         return False
     assert isinstance(node, Node)
-    should_run, may_stay = _suits(Pod(spec=_completed(subject, "").spec), node)
+    model = Pod(spec=_completed(subject, "").spec)
+    should_run, may_stay = _suits(model, node)
+    if seen.minor < _NODE_QUEUE_SINCE:
+        return should_run if not isinstance(before, Node) else _suits(model, before) != (should_run, may_stay)
     has_pod = any(
         pod.spec.node_name == node.metadata.name
         and (owner := pod.metadata.controller) is not None
