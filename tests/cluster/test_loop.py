@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from seatrial.cluster.clock import START
 from seatrial.cluster.virtual import VirtualCluster
+from seatrial.control.batches import slow_start
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
-from seatrial.control.writes import Create, RecordEvent, Update
+from seatrial.control.writes import Create, RecordEvent, Update, Write, target
 from seatrial.kube.objects import ConfigMap, Object, ObjectMeta, Secret
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
@@ -17,6 +18,10 @@ SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
 
 def config(name: str, **data: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def _named(name: str) -> ConfigMap:
+    return ConfigMap(metadata=ObjectMeta(name=name, namespace="default"))
 
 
 def is_first(obj: Object) -> bool:
@@ -28,9 +33,9 @@ def test_a_refused_write_is_heard_of_once_and_tried_again_with_doubling_pauses()
     asked: list[tuple[datetime, str]] = []
 
     def reconcile(seen: Seen) -> Decision:
-        asked.append((seen.now, seen.refused.message if seen.refused is not None else ""))
-        if seen.refused is not None:
-            return Decision((RecordEvent(seen.subject, "Warning", "FailedCreate", seen.refused.message),))
+        asked.append((seen.now, seen.refused[0].message if seen.refused else ""))
+        if seen.refused:
+            return Decision((RecordEvent(seen.subject, "Warning", "FailedCreate", seen.refused[0].message),))
         bad = ConfigMap(metadata=ObjectMeta(name="Not A Name", namespace="default"))
         return Decision((Create(bad),))
 
@@ -45,6 +50,28 @@ def test_a_refused_write_is_heard_of_once_and_tried_again_with_doubling_pauses()
     assert (event["reason"], event["count"]) == ("FailedCreate", 4)
 
 
+def test_what_is_refused_in_a_batch_ends_its_step_and_the_decision_with_the_batch() -> None:
+    told: list[list[str]] = []
+
+    def reconcile(seen: Seen) -> Decision:
+        if seen.refused:
+            told.append([target(refusal.write).metadata.name for refusal in seen.refused])
+            return Decision()
+        writes: list[Write] = []
+        names = ("a", "b", "c", "D", "e", "F", "g", "h")
+        steps = ((Create(_named(name)), Create(_named(name + "-more"))) for name in names)
+        batches = slow_start(writes, steps)
+        return Decision((*writes, Create(_named("last"))), batches=tuple(batches))
+
+    controller = Controller("c", "C", ConfigMap, (), reconcile, hears_refusals=True, concerned=is_first)
+    cluster = VirtualCluster(controllers=(controller,), nodes=0)
+    cluster.apply([config("first")])
+    made = {raw["metadata"]["name"] for raw in cluster.list("v1", "ConfigMap", "default")}
+    assert told == [["D", "F"]]
+    assert {"a", "b", "c", "e", "g"} == {name for name in made if f"{name}-more" in made}
+    assert made.isdisjoint({"D-more", "F-more", "h", "last"})
+
+
 def test_what_a_namespace_that_goes_away_does_not_take_is_left_out_and_not_tried_again() -> None:
     """As upstream's controllers drop what is refused with the cause NamespaceTerminating."""
     decided: list[str] = []
@@ -52,7 +79,7 @@ def test_what_a_namespace_that_goes_away_does_not_take_is_left_out_and_not_tried
     def reconcile(seen: Seen) -> Decision:
         subject = seen.subject
         assert isinstance(subject, ConfigMap)
-        decided.append(seen.refused.message if seen.refused is not None else subject.data.get("seen", ""))
+        decided.append(seen.refused[0].message if seen.refused else subject.data.get("seen", ""))
         if decided == [""] or "seen" in subject.data:
             return Decision()
         made = ConfigMap(metadata=ObjectMeta(name="more", namespace="going"))
@@ -75,8 +102,8 @@ def test_a_name_that_is_taken_is_a_refusal_and_not_a_conflict() -> None:
     told: list[str] = []
 
     def reconcile(seen: Seen) -> Decision:
-        if seen.refused is not None:
-            told.append(seen.refused.message)
+        if seen.refused:
+            told.append(seen.refused[0].message)
             return Decision()
         return Decision((Create(ConfigMap(metadata=ObjectMeta(name="first", namespace="default"))),))
 

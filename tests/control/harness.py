@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from seatrial.control import disruption
+from seatrial.control.batches import execute
 from seatrial.control.controller import NEWEST_MINOR, Controller
 from seatrial.control.relations import observe
 from seatrial.control.scheduler import machines
@@ -24,6 +25,7 @@ from seatrial.control.writes import (
     Propagation,
     RecordEvent,
     Refusal,
+    RefusedError,
     SignCertificate,
     Update,
     UpdateStatus,
@@ -156,7 +158,7 @@ class Harness:
         else:
             self.objects[obj.key] = obj
 
-    def step(self, controller: Controller, subject: Object, refused: Refusal | None = None) -> bool:
+    def step(self, controller: Controller, subject: Object, refused: tuple[Refusal, ...] = ()) -> bool:
         """Let one controller decide once; whether it wrote anything, and was not stopped by a refusal."""
         seen = observe(controller, subject, {kind: self.all(kind) for kind in KINDS.values()}, self.now)
         who = (controller.actor, subject.key)
@@ -170,13 +172,19 @@ class Harness:
             return False  # a cluster would be woken by nothing and not ask again
         self._repeated[who] = decision.writes
         created = ""
-        for write in decision.writes:
+
+        def make(write: Write) -> None:
+            nonlocal created
             error = self.refuse(write)
             if error:
-                if refused is None and controller.hears_refusals and subject.key in self.objects:
-                    self.step(controller, self.objects[subject.key], Refusal(write, error))
-                return False
+                raise RefusedError(error)
             created = self.write(write, created) or created
+
+        now_refused = execute(decision, make)
+        if now_refused:
+            if not refused and controller.hears_refusals and subject.key in self.objects:
+                self.step(controller, self.objects[subject.key], now_refused)
+            return False
         return bool(decision.writes)
 
     def settle(self, limit: int = 200) -> int:

@@ -120,15 +120,15 @@ class Stage:
         for each in (self.target, self.autoscaler, *self.pods, *self.metrics, *self.others):
             objects.setdefault(type(each), []).append(each)
         seen = observe(autoscaler.CONTROLLER, self.autoscaler, objects, self.now)
-        refusal: Refusal | None = None
+        refused: tuple[Refusal, ...] = ()
         for _ in range(2):
-            seen = dataclasses.replace(seen, minor=self.minor, memory=self.memory, refused=refusal)
+            seen = dataclasses.replace(seen, minor=self.minor, memory=self.memory, refused=refused)
             decision = autoscaler.CONTROLLER.reconcile(seen)
-            self.memory, refusal = decision.memory, None
+            self.memory, refused = decision.memory, ()
             for write in decision.writes:
                 match write:
                     case Update() if self.refusal:
-                        refusal = Refusal(write, self.refusal)
+                        refused = (Refusal(write, self.refusal),)
                         break
                     case Update():
                         self.target = write.after
@@ -136,7 +136,7 @@ class Stage:
                         self.autoscaler = after
                     case RecordEvent():
                         self.events.append(f"{write.type} {write.reason}: {write.message}")
-            if refusal is None:
+            if not refused:
                 return decision.wake_at
         raise AssertionError("refused twice")
 

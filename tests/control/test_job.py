@@ -396,7 +396,7 @@ def test_a_refused_pod_is_an_event_and_not_an_active_pod(cluster: Cluster) -> No
     seen = observe(controller, cluster.job(), {}, cluster.now)
     created = next(write for write in controller.reconcile(seen).writes if isinstance(write, Create))
     refusal = Refusal(created, "exceeded quota")
-    writes = controller.reconcile(Seen(seen.subject, seen.objects, seen.now, refused=refusal)).writes
+    writes = controller.reconcile(Seen(seen.subject, seen.objects, seen.now, refused=(refusal,))).writes
     assert [write.message for write in writes if isinstance(write, RecordEvent)] == ["Error creating: exceeded quota"]
     assert not any(isinstance(write, Create) for write in writes)
 

@@ -18,8 +18,9 @@ from typing import Final
 
 from seatrial.cluster.objects import Component, Objects, named
 from seatrial.control import relations
+from seatrial.control.batches import execute
 from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
-from seatrial.control.writes import ConflictError, Refusal, RefusedError, TerminatingError
+from seatrial.control.writes import ConflictError, Refusal
 from seatrial.kube.objects import Key, Object, PersistentVolume, PersistentVolumeClaim, Pod
 from seatrial.node.api import Change
 from seatrial.node.runtime import Clock, Timer
@@ -42,7 +43,7 @@ _Item = tuple[int, Key]
 class _Outcome:
     wake_at: datetime | None = None
     failed: bool = False
-    refusal: Refusal | None = None
+    refused: tuple[Refusal, ...] = ()
     writes: int = 0
 
 
@@ -253,14 +254,14 @@ class ControlLoop:
         self._held_back.discard(item)
         if (retry_at := self._retries.get(item)) is not None and retry_at <= now:
             del self._retries[item]
-        outcome = self._attempt(position, key, None)
+        outcome = self._attempt(position, key, ())
         if allowance is None:
             allowance = self._allowances[item] = _Allowance(ALLOWANCE, now)
         allowance.left -= max(1, outcome.writes)
         wakes = [outcome.wake_at]
         if outcome.failed:
-            if outcome.refusal is not None and self._controllers[position].hears_refusals:
-                wakes = [self._attempt(position, key, outcome.refusal).wake_at]
+            if outcome.refused and self._controllers[position].hears_refusals:
+                wakes = [self._attempt(position, key, outcome.refused).wake_at]
             failures = self._failures.get(item, 0)
             self._failures[item] = failures + 1
             retry_at = self._clock.now() + min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures, 20))
@@ -272,8 +273,8 @@ class ControlLoop:
         if wake_at is not None:
             self._timers[item] = self._clock.call_at(max(wake_at, self._clock.now()), lambda: self._add(position, key))
 
-    def _attempt(self, position: int, key: Key, refused: Refusal | None) -> _Outcome:
-        """Observe, decide, write; stops at the first write that does not get through."""
+    def _attempt(self, position: int, key: Key, refused: tuple[Refusal, ...]) -> _Outcome:
+        """Observe, decide, write; stops where writes do not get through."""
         controller, component = self._controllers[position], self._components[position]
         subject = self._objects.get(controller.subject, key.namespace, key.name)
         if subject is None or (controller.concerned is not None and not controller.concerned(subject)):
@@ -283,21 +284,17 @@ class ControlLoop:
         if decision.memory is not None:
             self._memories[position, key] = decision.memory
         component.begin()
-        for write in decision.writes:
-            try:
-                component.apply(write)
-            except ConflictError:
-                return _Outcome(decision.wake_at, failed=True, writes=len(decision.writes))
-            except TerminatingError:
-                continue
-            except RefusedError as error:
-                if refused is not None or not controller.hears_refusals:
-                    logger.warning("%s: %s: %s", controller.name, named(write), error)
-                return _Outcome(decision.wake_at, True, Refusal(write, str(error)), len(decision.writes))
-        return _Outcome(decision.wake_at, writes=len(decision.writes))
+        try:
+            now_refused = execute(decision, component.apply)
+        except ConflictError:
+            return _Outcome(decision.wake_at, failed=True, writes=len(decision.writes))
+        if refused or not controller.hears_refusals:
+            for refusal in now_refused:
+                logger.warning("%s: %s: %s", controller.name, named(refusal.write), refusal.message)
+        return _Outcome(decision.wake_at, bool(now_refused), now_refused, len(decision.writes))
 
     def _seen(
-        self, position: int, subject: Object, refused: Refusal | None = None, memory: Hashable | None = None
+        self, position: int, subject: Object, refused: tuple[Refusal, ...] = (), memory: Hashable | None = None
     ) -> Seen:
         return relations.gather(
             self._controllers[position],

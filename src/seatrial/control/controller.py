@@ -6,10 +6,11 @@ what a decision may be memoised on (the checker), and the arrows of the architec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import pairwise
 from typing import Final, TypeVar, cast
 
 from seatrial.control.writes import Refusal, Write
@@ -18,6 +19,9 @@ from seatrial.kube.objects import Object
 T = TypeVar("T", bound=Object)
 
 NEWEST_MINOR: Final = 37
+
+Batch = tuple[int, ...]
+"""Among a decision's writes, where each step of a batch begins, and where the last one ends."""
 
 
 class Relation(Enum):
@@ -64,7 +68,7 @@ class Read:
 class Seen:
     """One observation: the subject, the objects read (each kind sorted by namespace and name), the time (UTC).
 
-    `minor` is the Kubernetes version 1.x whose behaviour is asked for. `refused` is the write of the decision just
+    `minor` is the Kubernetes version 1.x whose behaviour is asked for. `refused` are the writes of the decision just
     before this one that the API did not take; only controllers that hear refusals are told. `memory` is what the
     decision before this one asked to be told again.
     """
@@ -73,7 +77,7 @@ class Seen:
     objects: Mapping[type[Object], tuple[Object, ...]]
     now: datetime
     minor: int = NEWEST_MINOR
-    refused: Refusal | None = None
+    refused: tuple[Refusal, ...] = ()
     memory: Hashable | None = None
 
     def all(self, kind: type[T]) -> tuple[T, ...]:
@@ -86,19 +90,32 @@ class Decision:
 
     `memory` is handed to the subject's next decision, even if a write fails: what upstream's controller keeps in its
     process, and loses with it. A decision without it forgets.
+
+    `batches` are stretches of the writes that upstream makes side by side (`slow_start`). There a refusal ends only the
+    step it is in; the decision ends with the batch. Elsewhere a refusal ends the decision at once.
     """
 
     writes: tuple[Write, ...] = ()
     wake_at: datetime | None = None
     memory: Hashable | None = None
+    batches: tuple[Batch, ...] = ()
+
+    def stages(self) -> Iterator[tuple[tuple[Write, ...], ...]]:
+        """The writes in order: each batch as its steps, what is between them as one step."""
+        reached = 0
+        for batch in self.batches:
+            yield (self.writes[reached : batch[0]],)
+            yield tuple(self.writes[start:end] for start, end in pairwise(batch))
+            reached = batch[-1]
+        yield (self.writes[reached:],)
 
 
 @dataclass(frozen=True, slots=True)
 class Controller:
     """`name` is upstream's component name (events' source); `actor` is how a trace calls it.
 
-    A controller that `hears_refusals` is asked once more, with `Seen.refused`, after the API refused one of its writes:
-    it then says so (a condition, an event) and does not repeat the write. It is asked anew, without, after a back-off.
+    A controller that `hears_refusals` is asked once more, with `Seen.refused`, after the API refused writes: it then
+    says so (a condition, events) and does not repeat them. It is asked anew, without, after a back-off.
 
     Two declarations save asking in vain: subjects that are not `concerned` have nothing to be decided, and a change of
     the subject that `view` does not show does not wake. Without them every subject and each of its changes counts.

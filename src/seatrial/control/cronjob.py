@@ -51,8 +51,8 @@ def reconcile(seen: Seen) -> Decision:
     work = _Work(cron_job, seen)
     spec = cron_job.spec
     is_new = memory is not None and (memory.schedule, memory.time_zone) != (spec.schedule, spec.time_zone)
-    if seen.refused is not None:
-        work.explain(seen.refused)
+    if seen.refused:
+        work.explain(seen.refused[0])
         memory = None  # the next try comes before any other time, and takes its place
     elif is_new and work.take_up_schedule():
         pass

@@ -15,7 +15,8 @@ from typing import Final, cast
 from msgspec.structs import replace
 
 from seatrial.control import revisions, rollout
-from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.batches import at_once, slow_start
+from seatrial.control.controller import Batch, Controller, Decision, Read, Relation, Seen
 from seatrial.control.ownership import available_at, claim, is_available, is_ready
 from seatrial.control.replicaset import NAMESPACE_ENDS
 from seatrial.control.revisions import REVISION_LABEL
@@ -97,14 +98,16 @@ def reconcile(seen: Seen) -> Decision:
         pods=[history.relabelled.get(pod.metadata.name, pod) for pod in pods],
         delays={delay.node: delay for delay in memory},
     )
-    if seen.refused is not None:
-        told = work.tell() if work.explain(seen.refused) else []
+    if seen.refused:
+        explained = [work.explain(refusal) for refusal in seen.refused]
+        told = work.tell() if any(explained) else []
         return Decision((*work.writes, *told), work.wake_at(), memory=work.memory())
+    work.writes += (*history.writes, *claims)
     if not work.manage() and subject.spec.update_strategy.type == "RollingUpdate":
         work.roll()
     truncated = [] if work.is_stuck() else history.truncate(pods)
-    writes = (*history.writes, *claims, *work.writes, *truncated, *work.tell())
-    return Decision(writes, work.wake_at(), memory=work.memory())
+    writes = (*work.writes, *truncated, *work.tell())
+    return Decision(writes, work.wake_at(), memory=work.memory(), batches=tuple(work.batches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,7 @@ class _Work:
     may_stay: dict[str, bool] = field(init=False)
     on_node: dict[str, list[Pod]] = field(init=False)
     writes: list[Write] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     retries: list[datetime] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -369,13 +373,18 @@ class _Work:
     # Writes and what is told
 
     def _write(self, missing: list[str], gone: list[Pod]) -> None:
-        for name in missing[:BURST]:
-            pod = pod_from(self.set, self.template)
-            self.writes.append(Create(replace(pod, spec=_pinned(pod.spec, name))))
-            self._record("Normal", "SuccessfulCreate", "Created pod: {created}")
-        for pod in gone[:BURST]:
-            self.writes.append(Delete(pod))
-            self._record("Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+        """Deletions come first: upstream makes them also when a creation was refused, which ends our decision."""
+        self.batches += at_once(self.writes, map(self._deletion, gone[:BURST]))
+        self.batches += slow_start(self.writes, map(self._creation, missing[:BURST]))
+
+    def _creation(self, node: str) -> tuple[Write, ...]:
+        pod = pod_from(self.set, self.template)
+        told = RecordEvent(self.set, "Normal", "SuccessfulCreate", "Created pod: {created}")
+        return (Create(replace(pod, spec=_pinned(pod.spec, node))), told)
+
+    def _deletion(self, pod: Pod) -> tuple[Write, ...]:
+        told = RecordEvent(self.set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+        return (Delete(pod), told)
 
     def _record(self, kind: str, reason: str, message: str) -> None:
         self.writes.append(RecordEvent(self.set, kind, reason, message))

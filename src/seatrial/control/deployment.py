@@ -65,8 +65,8 @@ def reconcile(seen: Seen) -> Decision:
     if subject.spec.selector is None or subject.spec.selector == LabelSelector():
         return _refuse_to_select_all(subject)
     mine, claims = claim(subject, subject.spec.selector, seen.all(ReplicaSet))
-    if seen.refused is not None:
-        return _explain(subject, seen.refused, now)
+    if seen.refused:
+        return _explain(subject, seen.refused[0], now)
     work = Rollout(subject, now, seen.minor, {rs.metadata.name: rs for rs in seen.all(ReplicaSet)}, _by_age(mine))
     # Releases end here; adoptions travel with whatever else becomes of the adopted ReplicaSet.
     adopted = {rs.metadata.uid for rs in mine}

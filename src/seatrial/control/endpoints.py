@@ -51,8 +51,8 @@ def reconcile(seen: Seen) -> Decision:
     before = seen.memory if isinstance(seen.memory, Triggers) else None
     if not service.spec.selector or service.spec.type == "ExternalName":
         return Decision(memory=before)
-    if seen.refused is not None:
-        return Decision((_refused(service, seen.refused),), memory=before)
+    if seen.refused:
+        return Decision((_refused(service, seen.refused[0]),), memory=before)
     pods = seen.all(Pod)
     trigger, triggers = triggered(service, pods, before)
     all_subsets = repacked(_offers(service, pods))

@@ -79,8 +79,8 @@ def reconcile(seen: Seen) -> Decision:
     known = seen.memory if isinstance(seen.memory, _Known) else _Known()
     if service.spec.type == "ExternalName" or not service.spec.selector:
         return Decision(memory=known)
-    if seen.refused is not None:
-        return Decision((_told(service, [_refusal(service, seen.refused)]),), memory=known)
+    if seen.refused:
+        return Decision((_told(service, [_refusal(service, seen.refused[0])]),), memory=known)
     pods = seen.all(Pod)
     trigger, triggers = triggered(service, pods, known.triggers)
     ours = [

@@ -125,7 +125,7 @@ def gather(
     now: datetime,
     *,
     minor: int = NEWEST_MINOR,
-    refused: Refusal | None = None,
+    refused: tuple[Refusal, ...] = (),
     memory: Hashable | None = None,
 ) -> Seen:
     """What `controller` sees of `subject`: for each kind the union of its reads, the first matching read's view."""

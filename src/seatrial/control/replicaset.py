@@ -1,8 +1,8 @@
 """The ReplicaSet controller: as many pods as asked for, the least useful ones deleted first.
 
-The observation is the store itself, so upstream's expectations are not needed; its slow start of creations is a matter
-of whoever executes the writes. The order of deletion is upstream's `ActivePodsWithRanks`. A `Crowd` is what a
-ReplicaSet and a ReplicationController have in common; `manage` decides for both.
+The observation is the store itself, so upstream's expectations are not needed. The order of deletion is upstream's
+`ActivePodsWithRanks`. A `Crowd` is what a ReplicaSet and a ReplicationController have in common; `manage` decides for
+both.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cmp_to_key, partial
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.batches import at_once, slow_start
+from seatrial.control.controller import Batch, Controller, Decision, Read, Relation, Seen
 from seatrial.control.ownership import available_at, claim, is_active, is_available, is_ready, ready_since
 from seatrial.control.templates import pod_from
-from seatrial.control.writes import Create, Delete, RecordEvent, UpdateStatus, Write
+from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, UpdateStatus, Write
 from seatrial.kube import selectors
 from seatrial.kube.objects import ContainerStatus, Object, ObjectMeta, Pod, PodSpec, PodStatus, ReplicaSet
 from seatrial.kube.objects.workloads import ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus
@@ -50,9 +52,10 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of a crowd: writes but for its status, the status, when to look again."""
+    """What becomes of a crowd: writes but for its status and their batches, the status, when to look again."""
 
     writes: tuple[Write, ...]
+    batches: tuple[Batch, ...]
     status: ReplicaSetStatus
     wake_at: datetime | None
 
@@ -71,7 +74,7 @@ def reconcile(seen: Seen) -> Decision:
     writes = outcome.writes
     if status != subject.status:
         writes = (*writes, UpdateStatus(subject, replace(subject, status=status)))
-    return Decision(writes, outcome.wake_at)
+    return Decision(writes, outcome.wake_at, batches=outcome.batches)
 
 
 def manage(crowd: Crowd, seen: Seen, related: tuple[Pod, ...]) -> Outcome:
@@ -81,28 +84,36 @@ def manage(crowd: Crowd, seen: Seen, related: tuple[Pod, ...]) -> Outcome:
     candidates = (pod for pod in seen.all(Pod) if is_active(pod) and _concerns(crowd, pod))
     mine, claims = claim(owner, spec.selector, candidates)
     writes: list[Write] = []
+    batches: list[Batch] = []
     failure: ReplicaSetCondition | None = None
-    if seen.refused is not None:
-        told, failure = _explain(crowd, seen)
-        writes += told
+    if seen.refused:
+        for refusal in seen.refused:
+            events, said = _explain(crowd, refusal, seen.now)
+            writes += events
+            failure = failure or said
     else:
         writes += claims
         missing = 0 if crowd.is_going else wanted - len(mine)
-        for _ in range(min(missing, BURST)):
-            writes.append(Create(pod_from(owner, spec.template)))
-            writes.append(RecordEvent(owner, "Normal", "SuccessfulCreate", "Created pod: {created}"))
-        if missing < 0:
-            for pod in victims(mine, related, min(-missing, BURST), seen.now):
-                writes.append(Delete(pod))
-                writes.append(RecordEvent(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"))
-    return Outcome(tuple(writes), _status(crowd, mine, failure, seen.now), _wake_at(spec, mine, seen.now))
+        if missing > 0:
+            told = RecordEvent(owner, "Normal", "SuccessfulCreate", "Created pod: {created}")
+            step = (Create(pod_from(owner, spec.template)), told)
+            batches = slow_start(writes, repeat(step, min(missing, BURST)))
+        elif missing < 0:
+            gone = victims(mine, related, min(-missing, BURST), seen.now)
+            batches = at_once(writes, (_deletion(owner, pod) for pod in gone))
+    status = _status(crowd, mine, failure, seen.now)
+    return Outcome(tuple(writes), tuple(batches), status, _wake_at(spec, mine, seen.now))
 
 
-def _explain(crowd: Crowd, seen: Seen) -> tuple[list[Write], ReplicaSetCondition | None]:
+def _deletion(owner: Object, pod: Pod) -> tuple[Write, ...]:
+    told = RecordEvent(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+    return (Delete(pod), told)
+
+
+def _explain(crowd: Crowd, refused: Refusal, now: datetime) -> tuple[list[Write], ReplicaSetCondition | None]:
     """The event and the condition that tell of a pod that the API did not create or delete."""
-    assert seen.refused is not None
-    message = seen.refused.message
-    match seen.refused.write:
+    message = refused.message
+    match refused.write:
         case Create() if NAMESPACE_ENDS not in message:
             reason, event = "FailedCreate", f"Error creating: {message}"
         case Delete():
@@ -115,7 +126,7 @@ def _explain(crowd: Crowd, seen: Seen) -> tuple[list[Write], ReplicaSetCondition
         status="True",
         reason=reason,
         message=message,
-        last_transition_time=seen.now.replace(microsecond=0),
+        last_transition_time=now.replace(microsecond=0),
     )
     return [RecordEvent(crowd.owner, "Warning", reason, event)], condition
 

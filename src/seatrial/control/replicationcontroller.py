@@ -25,7 +25,7 @@ def reconcile(seen: Seen) -> Decision:
     writes = outcome.writes
     if status != subject.status:
         writes = (*writes, UpdateStatus(subject, replace(subject, status=status)))
-    return Decision(writes, outcome.wake_at)
+    return Decision(writes, outcome.wake_at, batches=outcome.batches)
 
 
 def _as_crowd(subject: ReplicationController) -> Crowd:

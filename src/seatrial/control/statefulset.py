@@ -18,7 +18,8 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from seatrial.control import retention, revisions, rollout
-from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
+from seatrial.control.batches import batched
+from seatrial.control.controller import Batch, Controller, Decision, Read, Relation, Seen
 from seatrial.control.ownership import adopted, available_at, claim, is_available, is_ready
 from seatrial.control.templates import pod_from
 from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, Update, UpdateStatus, Write
@@ -83,13 +84,15 @@ def reconcile(seen: Seen) -> Decision:
         strangers=frozenset(pod.metadata.name for pod in seen.all(Pod)) - {pod.metadata.name for pod in pods},
         claims={found.metadata.name: found for found in seen.all(PersistentVolumeClaim)},
     )
-    if seen.refused is not None:
-        told = work.tell(history.collisions) if work.explain(seen.refused) else []
+    if seen.refused:
+        explained = [work.explain(refusal) for refusal in seen.refused]
+        told = work.tell(history.collisions) if any(explained) else []
         return Decision((*work.writes, *told, *history.truncate(pods)), work.wake_at())
+    work.writes += (*history.writes, *claims)
     if subject.metadata.deletion_timestamp is None:
         work.run()
-    writes = (*history.writes, *claims, *work.writes, *work.tell(history.collisions), *history.truncate(pods))
-    return Decision(writes, work.wake_at())
+    writes = (*work.writes, *work.tell(history.collisions), *history.truncate(pods))
+    return Decision(writes, work.wake_at(), batches=tuple(work.batches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,7 @@ class _Work:
     condemned: list[Pod] = field(init=False)
     """Pods outside the range of ordinals, the highest first."""
     writes: list[Write] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     created: int = 0
     replaced: int = 0
     """Pods deleted because they are outdated."""
@@ -235,14 +239,18 @@ class _Work:
         Without order upstream goes in batches of 1, 2, 4, ... and ends after one with a failure.
         """
         failed = False
+        starts: list[int] = []
         for number, item in enumerate(items, 1):
+            starts.append(len(self.writes))
             outcome = step(item)
             if self.is_ordered and outcome is not _Step.NEXT:
                 return False
             failed = failed or outcome is _Step.FAILED
             ends_batch = number & (number + 1) == 0
             if failed and (ends_batch or self.created >= BURST):
-                return False
+                break
+        if not self.is_ordered:
+            self.batches += batched(starts, len(self.writes))
         return not failed
 
     # Pods within the range

@@ -8,7 +8,6 @@ _FOREGROUND = (
     "a set deleted in the foreground: StatefulSetController.sync makes its revision anew if the garbage collector's"
     " attemptToDeleteItem was faster: how often is chance, in 1.37 as in 1.30"
 )
-_BATCH = "upstream makes a Parallel set's pods in batches of 1, 2, 4: a refusal does not stop its batch"
 _TIE = "pods that tie for deletion: upstream decides by uid"
 _FREED = (
     "which of two claims looks first at a volume that somebody freed by hand: upstream looks in no particular order"
@@ -42,7 +41,6 @@ KNOWN: Final = {
     ),
     **dict.fromkeys(("statefulset-30-2", "statefulset-32-20"), _FOREGROUND),
     **dict.fromkeys(("statefulset-501-135", "statefulset-501-140"), _FOREGROUND),
-    **dict.fromkeys(("statefulset-100-362", "statefulset-100-446"), _BATCH),
     "statefulset-501-29": _FIELDS,
     "daemonset-402-249": _STUCK,
     "job-402-1": _BATCHED,

@@ -25,10 +25,11 @@ from seatrial.check.model.places import Looked
 from seatrial.check.model.pool import NOW, Pool
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
 from seatrial.check.model.ties import DrawnName
-from seatrial.check.model.writing import Execution, Rejected
+from seatrial.check.model.writing import Execution
 from seatrial.control import relations
+from seatrial.control.batches import execute
 from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
-from seatrial.control.writes import RecordEvent, Refusal
+from seatrial.control.writes import RecordEvent
 from seatrial.kube.objects import Object, PodDisruptionBudget, ResourceQuota, canonical
 
 TIE_ORDERS: Final = 60
@@ -448,16 +449,13 @@ class Control:
         item = pool[subject]
         named[type(item), item.metadata.namespace, item.metadata.name] = (subject, item)
         told = None if memory == ABSENT else pool[memory].value
-        decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, None, told))
+        decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, (), told))
         execution = Execution(pool, named, self._stops_at_once)
-        try:
-            execution.all(decision.writes)
-        except Rejected as rejected:
-            if self._controller.hears_refusals and not execution.changed:
-                refusal = Refusal(rejected.write, str(rejected))
-                decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, refusal, told))
-                execution = Execution(pool, named, self._stops_at_once)
-                execution.allowed(decision.writes)
+        refused = execute(decision, execution.make)
+        if refused and self._controller.hears_refusals and not execution.changed:
+            decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, refused, told))
+            execution = Execution(pool, named, self._stops_at_once)
+            execute(decision, execution.make)
         pairs_found = list(execution.pairs())
         if self._memories != ABSENT:
             new = ABSENT

@@ -1,12 +1,12 @@
 """What becomes of a decision's writes, as the API server makes it: admission, generations, graceful deletion, quotas.
 
 Rules: the writes of one decision are executed one after the other on the objects as they are by then; an update carries
-over what the decision changed and leaves what somebody else did; what the server refuses raises `Rejected`.
+over what the decision changed and leaves what somebody else did; what the server refuses raises `RefusedError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -21,6 +21,7 @@ from seatrial.control.writes import (
     Evict,
     Propagation,
     RecordEvent,
+    RefusedError,
     Update,
     UpdateStatus,
     Write,
@@ -31,14 +32,6 @@ T = TypeVar("T")
 Named = tuple[type, str, str]
 _FINALIZERS: Final = {Propagation.FOREGROUND: "foregroundDeletion", Propagation.ORPHAN: "orphan"}
 _FINISHED: Final = ("Succeeded", "Failed")
-
-
-class Rejected(Exception):  # noqa: N818  the API's answer, not a fault of ours
-    """The server does not take a write."""
-
-    def __init__(self, write: Write, message: str) -> None:
-        super().__init__(message)
-        self.write = write
 
 
 class Execution:
@@ -60,18 +53,6 @@ class Execution:
         """The numbers and names of the objects that were written to, changed or not."""
         return tuple((self._named[name][0], name[2]) for name in self._now)
 
-    def all(self, writes: Iterable[Write]) -> None:
-        """Raises `Rejected` at the first write that is not taken; those before it stand."""
-        for write in writes:
-            self._one(write)
-
-    def allowed(self, writes: Iterable[Write]) -> None:
-        """As `all`, but ends silently where a write is not taken."""
-        try:
-            self.all(writes)
-        except Rejected:
-            return
-
     def pairs(self) -> Iterator[tuple[int, int]]:
         for name, after in self._now.items():
             old = self._named[name][0]
@@ -81,7 +62,8 @@ class Execution:
         for item in self._born:
             yield ABSENT, self._pool.intern(item)
 
-    def _one(self, write: Write) -> None:
+    def make(self, write: Write) -> None:
+        """Raises `RefusedError` if it is not taken."""
         match write:
             case RecordEvent():
                 return
@@ -123,14 +105,14 @@ class Execution:
 
     def _create(self, write: Write, item: Object) -> None:
         if item.metadata.name and self._current(item) is not None:
-            raise Rejected(write, f'{item.kind.lower()}s "{item.metadata.name}" already exists')
+            raise RefusedError(f'{item.kind.lower()}s "{item.metadata.name}" already exists')
         made = born(item)
         quotas = [each for each in self._all(ResourceQuota) if each.metadata.namespace == made.metadata.namespace]
         try:
             charged = quota.charge(quotas, made, None, NOW) if quotas else ()
         except quota.QuotaError as error:
             name = item.metadata.name or item.metadata.generate_name
-            raise Rejected(write, f'{item.kind.lower()}s "{name}" is forbidden: {error}') from error
+            raise RefusedError(f'{item.kind.lower()}s "{name}" is forbidden: {error}') from error
         for each in charged:
             self._now[_name(each.after)] = each.after
         self._born.append(made)
@@ -142,7 +124,7 @@ class Execution:
         budgets = [b for b in self._all(PodDisruptionBudget) if b.metadata.namespace == pod.metadata.namespace]
         answer = disruption.evict(current, budgets, NOW)
         if isinstance(answer, disruption.Refused):
-            raise Rejected(write, answer.message)
+            raise RefusedError(answer.message)
         if answer is not None:
             self._now[_name(answer)] = answer
         marked = disruption.evicted(current, NOW, "EvictionByEvictionAPI", "Eviction API: evicting")

@@ -57,12 +57,12 @@ def reconcile(seen: Seen) -> Decision:
     if known is None and seen.minor < 37:  # the first look is only due after a period
         known = Memory(seen.now + SYNC_PERIOD, subject.metadata.generation, History())
     is_edited = known is not None and seen.minor >= 37 and subject.metadata.generation != known.generation
-    if known is not None and seen.now < known.next_sync and not is_edited and seen.refused is None:
+    if known is not None and seen.now < known.next_sync and not is_edited and not seen.refused:
         return Decision(wake_at=known.next_sync, memory=known)
     history = History() if known is None else known.history
-    if seen.refused is not None:
-        if isinstance(seen.refused.write, UpdateStatus):
-            event = RecordEvent(subject, "Warning", "FailedUpdateStatus", seen.refused.message)
+    if seen.refused:
+        if isinstance(seen.refused[0].write, UpdateStatus):
+            event = RecordEvent(subject, "Warning", "FailedUpdateStatus", seen.refused[0].message)
             return Decision((event,), None if known is None else known.next_sync, known)
         history = history.without_newest()
     sync = _Sync(seen, subject, history)
@@ -268,9 +268,9 @@ class _Sync:
 
     def rescale(self, target: Target, wanted: int, metrics: tuple[MetricStatus, ...]) -> None:
         current, refused = target.replicas, self.seen.refused
-        if refused is not None:
-            self.warn("FailedRescale", f"New size: {wanted}; reason: {self.reason}; error: {refused.message}")
-            said = f"the HPA controller was unable to update the target scale: {refused.message}"
+        if refused:
+            self.warn("FailedRescale", f"New size: {wanted}; reason: {self.reason}; error: {refused[0].message}")
+            said = f"the HPA controller was unable to update the target scale: {refused[0].message}"
             self.set_condition("AbleToScale", False, "FailedUpdateScale", said)
             self.set_status(current, self.status.desired_replicas, metrics)
             return

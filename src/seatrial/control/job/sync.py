@@ -17,7 +17,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from seatrial.control.controller import Decision, Seen
+from seatrial.control.batches import slow_start
+from seatrial.control.controller import Batch, Decision, Seen
 from seatrial.control.job import failures
 from seatrial.control.job.conditions import condition, find, outcome, true, with_condition
 from seatrial.control.job.failures import Record, completion_index, is_failed, judge, replaces_only_failed
@@ -25,7 +26,8 @@ from seatrial.control.job.indexes import Indexes
 from seatrial.control.job.pods import new_pod, surplus
 from seatrial.control.job.tracking import claim, is_terminating, is_tracked, untracked
 from seatrial.control.ownership import is_active, is_ready
-from seatrial.control.writes import Create, Delete, RecordEvent, Update, UpdateStatus, Write
+from seatrial.control.replicaset import NAMESPACE_ENDS
+from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, Update, UpdateStatus, Write
 from seatrial.kube.objects import Job, Pod
 from seatrial.kube.objects.batch import JobCondition, JobStatus, UncountedTerminatedPods
 from seatrial.kube.times import after
@@ -59,13 +61,13 @@ class Sync:
     job: Job
     now: datetime
     minor: int
-    refused: Write | None
-    refusal: str
+    refused: tuple[Refusal, ...]
     pods: list[Pod]
     remembered: Record
     record: Record
     status: JobStatus
     writes: list[Write] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     active: int = 0
     ready: int = 0
     terminating: int = 0
@@ -94,8 +96,7 @@ class Sync:
             job=job,
             now=now,
             minor=seen.minor,
-            refused=None if seen.refused is None else seen.refused.write,
-            refusal="" if seen.refused is None else seen.refused.message,
+            refused=seen.refused,
             pods=pods,
             remembered=record,
             record=record.with_finished(succeeded, failed),
@@ -170,9 +171,9 @@ class Sync:
         )
         wake_up = min(self.wake_ups, default=None)
         if self.minor >= 32 and self.ready > self.active:  # the API refuses such a status, and all that follows waits
-            return Decision(tuple(self.writes), wake_up, self.remembered)
+            return Decision(tuple(self.writes), wake_up, self.remembered, tuple(self.batches))
         self._track(end)
-        return Decision(tuple(self.writes), wake_up, self.record)
+        return Decision(tuple(self.writes), wake_up, self.record, tuple(self.batches))
 
     def _read_indexes(self) -> int:
         """Which indexes succeeded, which failed for good, which wait for a retry; how many succeeded."""
@@ -333,16 +334,20 @@ class Sync:
             if pending and not places:
                 self._note_wait()
                 return
-        if isinstance(self.refused, Create):
-            if "because it is being terminated" not in self.refusal:
-                message = f"Error creating: {self.refusal}"
-                self.writes.append(RecordEvent(self.job, "Warning", "FailedCreate", message))
+        uncreated = [refusal.message for refusal in self.refused if isinstance(refusal.write, Create)]
+        if uncreated:
+            for said in uncreated:
+                if NAMESPACE_ENDS not in said:
+                    self.writes.append(RecordEvent(self.job, "Warning", "FailedCreate", f"Error creating: {said}"))
             return
-        for index in places:
-            notes = failures.failure_annotations(self.job, self.waiting.get(index or 0)) if per_index else {}
-            self.writes.append(Create(new_pod(self.job, index, notes, self.minor)))
-            self.writes.append(RecordEvent(self.job, "Normal", "SuccessfulCreate", "Created pod: {created}"))
+        self.batches += slow_start(self.writes, (self._creation(index) for index in places))
         self.active += len(places)
+
+    def _creation(self, index: int | None) -> tuple[Write, ...]:
+        per_index = self.job.spec.backoff_limit_per_index is not None
+        notes = failures.failure_annotations(self.job, self.waiting.get(index or 0)) if per_index else {}
+        told = RecordEvent(self.job, "Normal", "SuccessfulCreate", "Created pod: {created}")
+        return (Create(new_pod(self.job, index, notes, self.minor)), told)
 
     def _pending(self, count: int) -> list[int]:
         """The lowest indexes without a pod or an outcome."""

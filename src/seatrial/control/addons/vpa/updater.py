@@ -73,7 +73,7 @@ def reconcile(seen: Seen) -> Decision:
     autoscaler = seen.subject
     assert isinstance(autoscaler, VerticalPodAutoscaler)
     known = seen.memory if isinstance(seen.memory, Memory) else Memory(seen.now + INTERVAL)
-    if seen.refused is not None:
+    if seen.refused:
         return _after_refusal(seen, autoscaler, known)
     if seen.now < known.next_look:
         return Decision(wake_at=known.next_look, memory=known)
@@ -87,7 +87,7 @@ def reconcile(seen: Seen) -> Decision:
 def _after_refusal(seen: Seen, autoscaler: VerticalPodAutoscaler, known: Memory) -> Decision:
     """A pod that cannot be resized is evicted instead; the others have their turn in the next round."""
     round_ = _Round(seen, autoscaler, known)
-    refused = None if seen.refused is None else seen.refused.write
+    refused = seen.refused[0].write
     if isinstance(refused, Update):
         uid = refused.before.metadata.uid
         round_.evict([pod for pod in round_.pods if pod.metadata.uid == uid])
