@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from seatrial.check.budget import NUMBER_BYTES, ORDINARY, STATE_BYTES, TRANSITION_BYTES, Budget, Progress
 
@@ -164,7 +164,7 @@ def misses(graph: Graph[S, L], goal: Callable[[S], bool]) -> Endless | None:
     """
     inside = [not goal(state) for state in graph.states[: len(graph.edges)]]
     found: Endless | None = None
-    for component in _components(graph, inside):
+    for component in components(graph.edges, inside):
         entry = min(component)
         if (found is None or entry < found.entry) and _fair(graph, component):
             found = Endless(entry, frozenset(component))
@@ -185,14 +185,14 @@ def _fair(graph: Graph[S, L], component: list[int]) -> bool:
     return not ((always or set()) - taken)
 
 
-def _components(graph: Graph[S, L], inside: list[bool]) -> list[list[int]]:
+def components(edges: Sequence[Sequence[tuple[Any, int]]], inside: Sequence[bool]) -> list[list[int]]:
     """Tarjan's strongly connected components of the subgraph `inside`."""
     size = len(inside)
     order = [-1] * size
     low = [0] * size
     on_stack = [False] * size
     stack: list[int] = []
-    components: list[list[int]] = []
+    found: list[list[int]] = []
     clock = 0
     for root in range(size):
         if not inside[root] or order[root] >= 0:
@@ -205,7 +205,7 @@ def _components(graph: Graph[S, L], inside: list[bool]) -> list[list[int]]:
                 clock += 1
                 stack.append(node)
                 on_stack[node] = True
-            out = graph.edges[node]
+            out = edges[node]
             descended = False
             while position < len(out):
                 there = out[position][1]
@@ -229,8 +229,8 @@ def _components(graph: Graph[S, L], inside: list[bool]) -> list[list[int]]:
                     component.append(member)
                     if member == node:
                         break
-                components.append(component)
+                found.append(component)
             if work:
                 parent = work[-1][0]
                 low[parent] = min(low[parent], low[node])
-    return components
+    return found

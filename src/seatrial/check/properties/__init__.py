@@ -88,6 +88,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "drain": ("drain/completes",),
     "storage": ("storage/attaches",),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
+    "scale": ("scale/stable", "scale/bounded"),
 }
 
 

@@ -75,7 +75,7 @@ def reconcile(seen: Seen) -> Decision:
     assert isinstance(autoscaler, Deployment)
     flags = _flags(autoscaler)
     wake_at = seen.now + timedelta(seconds=_number(flags.get("poll-period-seconds"), POLL))
-    kind, _, name = flags.get("target", "").lower().partition("/")
+    kind, name = target_of(autoscaler)
     typed = _TARGETS.get(kind)
     target = next((each for each in seen.all(typed) if each.metadata.name == name), None) if typed else None
     parameters = _parameters(flags, seen.all(ConfigMap))
@@ -91,6 +91,12 @@ def reconcile(seen: Seen) -> Decision:
 
 def is_autoscaler(obj: Object) -> bool:
     return isinstance(obj, Deployment) and any(IMAGE in each.image for each in obj.spec.template.spec.containers)
+
+
+def target_of(autoscaler: Deployment) -> tuple[str, str]:
+    """Kind and name, in small letters, of what it scales."""
+    kind, _, name = _flags(autoscaler).get("target", "").lower().partition("/")
+    return kind, name
 
 
 def _sized(
