@@ -100,3 +100,27 @@ def follow(
     stable, history = limits.stabilise(history, current, wanted, up, down, NOW)
     allowed, _ = limits.limit(history, current, stable, Bounds(1, 9), up, down, NOW)
     return allowed, history.scaled(current, allowed, NOW, up, down) if allowed != current else history
+
+
+def test_an_autoscaler_of_the_first_version_is_one_too(tmp_path: Path) -> None:
+    for file in (SCENARIOS / "nothing-requested" / "broken").iterdir():
+        (tmp_path / file.name).write_text(file.read_text())
+    (tmp_path / "hpa.yaml").write_text("""
+apiVersion: autoscaling/v1
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  maxReplicas: 4
+  targetCPUUtilizationPercentage: 50
+""")
+    (found,) = judge.judge(project.load([tmp_path]), ["scale/stable"]).verdicts
+    assert found.verdict is Answer.REFUTED
+    assert "missing request for cpu" in found.message
+
+
+def test_an_autoscaler_that_may_ask_for_thousands_is_not_judged(tmp_path: Path) -> None:
+    for file in (SCENARIOS / "nothing-requested" / "repaired").iterdir():
+        (tmp_path / file.name).write_text(file.read_text().replace("maxReplicas: 8", "maxReplicas: 2000000"))
+    answers = {found.verdict for found in judge.judge(project.load([tmp_path]), ["scale/*"]).verdicts}
+    assert answers == {Answer.UNKNOWN}

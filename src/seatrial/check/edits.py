@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from seatrial.check.system import Entry, Path, System
-from seatrial.control import admission
+from seatrial.control import admission, autoscaling_v1
 from seatrial.kube import objects
-from seatrial.kube.objects import JsonObject
+from seatrial.kube.objects import JsonObject, Object
 
 CLUSTER_SCOPED: Final = frozenset(
     (
@@ -69,9 +69,15 @@ def entry(raw: JsonObject, version: str, file: str, positions: Mapping[Path, tup
     try:
         objects.parse(placed)
         admitted = admission.admit(placed, version=version)
-        return Entry(raw, admitted, objects.parse(admitted), file, positions), ""
+        return Entry(raw, admitted, _typed(placed, admitted, version), file, positions), ""
     except (msgspec.ValidationError, ValueError) as error:
         return Entry(raw, placed, None, file, positions), str(error)
+
+
+def _typed(placed: JsonObject, admitted: JsonObject, version: str) -> Object | None:
+    if (placed.get("kind"), placed.get("apiVersion")) == ("HorizontalPodAutoscaler", autoscaling_v1.V1):
+        return objects.parse(admission.admit(autoscaling_v1.stored(placed, None), version=version))
+    return objects.parse(admitted)
 
 
 def _in_namespace(raw: JsonObject) -> JsonObject:

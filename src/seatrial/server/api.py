@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from seatrial.control import access, admission
+from seatrial.control import access, admission, autoscaling_v1
 from seatrial.kube import patches, schemas, validation
 from seatrial.kube.customresources import rules, shape
 from seatrial.kube.objects import JsonObject
@@ -28,7 +28,6 @@ from seatrial.kube.times import after
 from seatrial.server import (
     accounts,
     addresses,
-    autoscaling_v1,
     certificates,
     customresources,
     errors,

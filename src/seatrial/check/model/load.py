@@ -48,6 +48,7 @@ from seatrial.kube.objects import (
     ReplicationController,
     StatefulSet,
     VerticalPodAutoscaler,
+    canonical,
     parse_as,
     to_wire,
 )
@@ -96,6 +97,20 @@ class Scene:
     config_maps: tuple[ConfigMap, ...] = ()
     nodes: tuple[Node, ...] = ()
     minor: int = 37
+
+    @property
+    def asked(self) -> tuple[Hashable, ...]:
+        """What it is about: two with the same run in the same way."""
+        parts = (
+            (self.target, self.pod),
+            self.horizontal,
+            self.proportional,
+            self.vertical,
+            self.neighbours,
+            self.config_maps,
+            self.nodes,
+        )
+        return (self.minor, *(tuple(canonical(each) for each in part) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,12 +116,12 @@ def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
                 if name in wanted
             ]
             continue
-        found = run(asked.scene, question.max_states)
+        found = _run(question, asked.scene)
         if STABLE in wanted:
             verdicts.append(_stable(asked, found))
         if BOUNDED in wanted:
             if asked.scene.proportional:  # what it does to the count is not the others' doing
-                found = run(replace(asked.scene, proportional=()), question.max_states)
+                found = _run(question, replace(asked.scene, proportional=()))
             verdicts.append(_bounded(asked, found))
     return verdicts
 
@@ -192,6 +192,15 @@ def _made(target: Scalable, ranges: Sequence[LimitRange]) -> Pod:
 
 def most(asked: Asked) -> int:
     return max(each.spec.max_replicas for each in asked.scene.horizontal)
+
+
+def _run(question: Question, scene: Scene) -> Explored:
+    key = ("scale", *scene.asked, question.max_states)
+    found = question.known.get(key)
+    if found is None:
+        found = question.known[key] = run(scene, question.max_states)
+    assert isinstance(found, Explored)
+    return found
 
 
 def run(scene: Scene, max_states: int) -> Explored:
