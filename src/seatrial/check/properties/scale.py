@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from seatrial.check import explore
+from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.endless import Recurrent, recurrent, round_trip
 from seatrial.check.machines import WORKLOADS, pods_of
 from seatrial.check.model.load import FULL, SCALABLE, Act, Autoscaling, Moment, Scalable, Scene
@@ -195,22 +196,22 @@ def most(asked: Asked) -> int:
 
 
 def _run(question: Question, scene: Scene) -> Explored:
-    key = ("scale", *scene.asked, question.max_states)
+    key = ("scale", *scene.asked, question.budget)
     found = question.known.get(key)
     if found is None:
-        found = question.known[key] = run(scene, question.max_states)
+        found = question.known[key] = run(scene, question.budget)
     assert isinstance(found, Explored)
     return found
 
 
-def run(scene: Scene, max_states: int) -> Explored:
+def run(scene: Scene, budget: Budget = ORDINARY) -> Explored:
     """Every run under each load from each count."""
     high = max(each.spec.max_replicas for each in scene.horizontal)
     low = max(1, min(1 if each.spec.min_replicas is None else each.spec.min_replicas for each in scene.horizontal))
     loads = {2, FULL * low, FULL * low + 4, FULL * (low + high) // 2 + 3, FULL * high - 3, FULL * (high + 2)}
     starts = set(range(1, high + 1)) if high <= 6 else {1, low, (low + high) // 2, high}
     model = Autoscaling(scene, sorted(loads), sorted(starts))
-    graph = explore.explore(model, max_states=max_states)
+    graph = explore.explore(model, budget.about(f"scaling {scene.target.metadata.name}"))
     ends = recurrent(graph, optional=lambda act: act.optional)
     moved = any(
         graph.states[there].replicas != graph.states[here].replicas
@@ -258,7 +259,9 @@ def _stable(asked: Asked, found: Explored) -> Verdict:
         if verdict is not None:
             return verdict
     if not found.graph.complete:
-        return _unknown(base, f"the budget of {len(found.graph.edges)} states ran out; nothing was found in them")
+        return _unknown(
+            base, f"the budget ({found.graph.spent}) ran out; nothing was found in {len(found.graph.edges)} states"
+        )
     if not found.moved and not _is_fixed(asked):
         return _unknown(base, "no autoscaler changed the count under any load that was tried")
     message = f"the count of {asked.name} comes to rest under every load that was tried, and its autoscaler can act"
@@ -370,7 +373,9 @@ def _bounded(asked: Asked, found: Explored) -> Verdict:
             if act.actor.startswith("Horizontal") and after.replicas > max(before.replicas, low, need(after.load)):
                 return _runaway(asked, found, here, there, base)
     if not found.graph.complete:
-        return _unknown(base, f"the budget of {len(found.graph.edges)} states ran out; nothing was found in them")
+        return _unknown(
+            base, f"the budget ({found.graph.spent}) ran out; nothing was found in {len(found.graph.edges)} states"
+        )
     if not found.moved and not _is_fixed(asked):
         return _unknown(base, "no autoscaler changed the count under any load that was tried")
     written = asked.target.written.get("spec", {}).get("replicas")
