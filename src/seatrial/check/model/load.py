@@ -291,7 +291,7 @@ class Autoscaling:
         memory = moment.looks[index].memory
         if memory is None:  # since when it looks does not matter: it is due
             memory = autoscaler.Memory(NOW, subject.metadata.generation, History())
-        return autoscaler.reconcile(Seen(subject, objects, NOW, self.scene.minor, None, memory))
+        return autoscaler.reconcile(Seen(subject, objects, NOW, self.scene.minor, memory=memory))
 
     def _in_proportion(self, moment: Moment, index: int) -> Decision:
         subject = self.scene.proportional[index - len(self.scene.horizontal)]
