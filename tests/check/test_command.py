@@ -78,19 +78,25 @@ def refuted(text: str, only: str) -> tuple[str, str, str]:
 
 
 def test_a_volume_of_a_config_map_that_is_not_there() -> None:
-    volumes = "      volumes:\n        - name: settings\n          configMap:\n            name: setings\n"
+    volumes = "          volumeMounts:\n            - name: settings\n              mountPath: /etc/settings\n"
+    volumes += "      volumes:\n        - name: settings\n          configMap:\n            name: setings\n"
     settings = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n"
-    place, path, message = refuted(WEB + volumes + settings, "references/exist")
-    assert (place, path) == ("-:21", "spec.template.spec.volumes[0].configMap.name")
-    assert message == (
-        "there is no ConfigMap 'setings' in namespace default (there is settings); the containers cannot start"
+    (found,) = verdicts(WEB + volumes + settings, "references/exist", 1)
+    named, meant = found["places"]
+    assert (named["line"], named["path"]) == (24, "spec.template.spec.volumes[0].configMap.name")
+    assert (meant["line"], meant["path"]) == (29, "metadata.name")
+    assert found["message"] == (
+        "the pod stays in ContainerCreating (FailedMount): there is no ConfigMap default/setings; probably settings is"
+        " meant"
     )
 
 
 def test_a_service_account_that_is_not_there() -> None:
     place, path, message = refuted(WEB + "      serviceAccountName: robot\n", "references/exist")
     assert (place, path) == ("-:18", "spec.template.spec.serviceAccountName")
-    assert message == "there is no ServiceAccount 'robot'; the pods cannot be created"
+    assert message == (
+        "no pod is created (FailedCreate: error looking up service account): there is no ServiceAccount default/robot"
+    )
 
 
 def test_a_field_that_the_schema_does_not_have() -> None:

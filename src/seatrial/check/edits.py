@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -17,29 +18,12 @@ from seatrial.check.system import Entry, Path, System
 from seatrial.control import admission, autoscaling_v1
 from seatrial.kube import objects
 from seatrial.kube.objects import JsonObject, Object
+from seatrial.kube.schemas.resources import scopes
 
-CLUSTER_SCOPED: Final = frozenset(
-    (
-        "APIService",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CSIDriver",
-        "CSINode",
-        "CustomResourceDefinition",
-        "IngressClass",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PriorityClass",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-        "VolumeAttachment",
-    )
+CUSTOM_OF_CLUSTER: Final = frozenset(
+    ("ClusterExternalSecret", "ClusterIssuer", "ClusterPolicy", "ClusterSecretStore", "GatewayClass", "NodePool")
 )
+"""Widely used custom kinds without a namespace, for files that do not have their definitions."""
 
 
 class Removed(Enum):
@@ -65,7 +49,7 @@ Changes = tuple[Change, ...]
 
 def entry(raw: JsonObject, version: str, file: str, positions: Mapping[Path, tuple[int, int]]) -> tuple[Entry, str]:
     """The object as it is written, as admitted, and typed; and what is wrong with it, empty if nothing is."""
-    placed = _in_namespace(raw)
+    placed = in_namespace(raw)
     try:
         objects.parse(placed)
         admitted = admission.admit(placed, version=version)
@@ -80,11 +64,25 @@ def _typed(placed: JsonObject, admitted: JsonObject, version: str) -> Object | N
     return objects.parse(admitted)
 
 
-def _in_namespace(raw: JsonObject) -> JsonObject:
+def in_namespace(raw: JsonObject) -> JsonObject:
+    """The object in the namespace that it gets if its file names none."""
     metadata: dict[str, Any] = dict(raw.get("metadata") or {})
-    if raw.get("kind") not in CLUSTER_SCOPED:
+    if not is_of_cluster(raw):
         metadata["namespace"] = metadata.get("namespace") or "default"
     return {**raw, "metadata": metadata}
+
+
+def is_of_cluster(raw: JsonObject) -> bool:
+    """Whether the object belongs to no namespace, as far as its kind tells without a definition of it."""
+    kind = raw.get("kind")
+    namespaced = _scopes().get((str(raw.get("apiVersion")).rpartition("/")[0], str(kind)))
+    return kind in CUSTOM_OF_CLUSTER if namespaced is None else not namespaced
+
+
+@cache
+def _scopes() -> dict[tuple[str, str], bool]:
+    """Whether a kind of Kubernetes' own is namespaced, by group and kind: its versions agree."""
+    return {(version.rpartition("/")[0], kind): namespaced for (version, kind), namespaced in scopes().items()}
 
 
 def applied(system: System, changes: Sequence[Change]) -> System | None:

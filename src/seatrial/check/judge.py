@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 
 from seatrial.check import machines, repairs
 from seatrial.check.budget import ORDINARY, Budget
-from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family
+from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family, references
 from seatrial.check.repairs import Cure
 from seatrial.check.system import System
 from seatrial.check.verdicts import Answer, Assumption, Report, Verdict
+from seatrial.kube.objects import JsonObject
 
 NAMES = tuple(name for names in FAMILIES.values() for name in names)
 
@@ -35,9 +36,16 @@ class Judgement:
     cures: tuple[tuple[Cure, ...], ...]
 
 
-def judge(system: System, only: Sequence[str] = ("*",), *, budget: Budget = ORDINARY) -> Report:
+def judge(
+    system: System,
+    only: Sequence[str] = ("*",),
+    *,
+    budget: Budget = ORDINARY,
+    closed: bool = False,
+    context: Sequence[JsonObject] = (),
+) -> Report:
     """The report on all properties whose name matches one of `only` (shell patterns)."""
-    return judgement(system, only, budget=budget).report
+    return judgement(system, only, budget=budget, closed=closed, context=context).report
 
 
 def judgement(
@@ -46,11 +54,16 @@ def judgement(
     *,
     budget: Budget = ORDINARY,
     given: Mapping[str, Value] | None = None,
+    closed: bool = False,
+    context: Sequence[JsonObject] = (),
 ) -> Judgement:
-    """The report and the changes that cure what is refuted; `given` are assumptions by name."""
+    """The report and the changes that cure what is refuted; `given` are assumptions by name.
+
+    `context` are objects that are known to be there besides the system; `closed` says that nothing else is.
+    """
     wanted = frozenset(name for pattern in only for name in matching(pattern))
     nodes, where = machines.inventory(system)
-    question = Question(system, nodes, where, budget, given or {})
+    question = Question(system, nodes, where, budget, given or {}, closed=closed, context=tuple(context))
     verdicts = []
     cures = []
     for verdict in ask(question, wanted):
@@ -63,7 +76,9 @@ def judgement(
         if wanted.intersection(answered):
             texts.update(family(name).ASSUMPTIONS)
     assumptions = tuple(where if name == where.name else _told(name, texts, question.given) for name in used)
-    return Judgement(Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions), tuple(cures))
+    expects = references.expected(question) if references.NAME in wanted else ()
+    report = Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions, expects=expects)
+    return Judgement(report, tuple(cures))
 
 
 def ask(question: Question, wanted: frozenset[str]) -> list[Verdict]:

@@ -56,6 +56,18 @@ class Assumption(msgspec.Struct, frozen=True):
     text: str
 
 
+class Expectation(msgspec.Struct, frozen=True):
+    """Something that the input needs and does not have, and that somebody usually brings.
+
+    `by`: who; `otherwise`: what happens if nobody does; `places`: where it is needed.
+    """
+
+    what: str
+    by: str
+    otherwise: str
+    places: tuple[Place, ...]
+
+
 class Covered(msgspec.Struct, frozen=True):
     states: int = 0
     transitions: int = 0
@@ -90,6 +102,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     kubernetes: str
     verdicts: tuple[Verdict, ...]
     assumptions: tuple[Assumption, ...]
+    expects: tuple[Expectation, ...] = ()
 
     @property
     def exit_code(self) -> int:

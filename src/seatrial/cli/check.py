@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="PATTERNS", help="properties, comma-separated: 'rollout/*,schema/*'")
     parser.add_argument("--skip", metavar="PATTERNS", help="properties that are not asked")
     parser.add_argument("--output", choices=reports.FORMATS, default="text", help="for people or for machines (text)")
+    parser.add_argument("--closed", action="store_true", help="refute what is expected from outside the input, too")
     parser.add_argument("--context", metavar="NAME", help="add what is in the cluster of this kubeconfig context")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="pass over what was refuted when it was written")
     parser.add_argument(
@@ -123,7 +124,7 @@ def judge(system: System, options: Options, seconds: float = SECONDS) -> Judgeme
     skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
     only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
     with progress.budget(seconds) as budget:
-        found = judge.judgement(system, only, budget=budget, given=options.given)
+        found = judge.judgement(system, only, budget=budget, given=options.given, closed=options.closed)
     try:
         known = baseline.read(options.baseline) if options.baseline else frozenset()
     except baseline.BaselineError as error:
@@ -148,6 +149,7 @@ def _options(args: argparse.Namespace) -> Options:
         only=_patterns(args.only) if args.only else given.only,
         skip=_patterns(args.skip) if args.skip else given.skip,
         baseline=args.baseline or given.baseline,
+        closed=args.closed or given.closed,
     )
 
 
@@ -192,7 +194,8 @@ def _judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[st
 def _again(args: argparse.Namespace) -> list[str]:
     """The command line that asks the same of another directory."""
     chosen = {"--kubernetes": args.kubernetes, "--only": args.only, "--skip": args.skip, "--context": args.context}
-    return [*args.paths, *(word for name, value in chosen.items() if value for word in (name, value))]
+    closed = ["--closed"] if args.closed else []
+    return [*args.paths, *closed, *(word for name, value in chosen.items() if value for word in (name, value))]
 
 
 def _repair(args: argparse.Namespace, judged: Callable[[Mapping[str, str]], Judgement]) -> int:

@@ -22,6 +22,8 @@ class Options:
     only: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
     baseline: Path | None = None
+    closed: bool = False
+    """What is expected from outside the input is refuted, too."""
     given: Mapping[str, Value] = field(default_factory=dict)
     waivers: tuple[Waiver, ...] = ()
 
@@ -29,7 +31,7 @@ class Options:
 def read(path: Path) -> Options:
     """Raises `SettingsError`."""
     toml = Toml(path)
-    kinds = {"kubernetes": str, "only": list, "skip": list, "baseline": str}
+    kinds = {"kubernetes": str, "only": list, "skip": list, "baseline": str, "closed": bool}
     check = toml.checked(("check",), toml.table("check"), kinds)
     baseline = check.get("baseline")
     return Options(
@@ -37,6 +39,7 @@ def read(path: Path) -> Options:
         only=_patterns(toml, "only", check.get("only", ["*"])),
         skip=_patterns(toml, "skip", check.get("skip", [])),
         baseline=None if baseline is None else path.parent / baseline,
+        closed=check.get("closed", False),
         given=_given(toml),
         waivers=tuple(_waiver(toml, place, table) for place, table in toml.tables((), toml.document, "waive")),
     )

@@ -17,7 +17,7 @@ from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.edits import Changes
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
-from seatrial.kube.objects import Node
+from seatrial.kube.objects import JsonObject, Node
 
 Value = int | float | str | bool
 
@@ -42,6 +42,11 @@ class Question:
     """The assumptions that the user has set, by name."""
     known: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     """What families remember, by what it depends on: the search for repairs asks about much the same system again."""
+
+    closed: bool = False
+    """Nothing is brought from outside: what is not in the input is missing."""
+    context: tuple[JsonObject, ...] = ()
+    """Objects that are known to be there besides the input."""
 
     @property
     def max_states(self) -> int:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from seatrial.check.properties import Property, Question
+from seatrial.check.references import definitions
 from seatrial.check.system import Place
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.kube import faults, schemas
@@ -31,12 +32,17 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     plain = {id(entry): schemas.validate(entry.written, known) for entry in system.entries}
     custom = files.known(entry.written for entry in system.entries if not plain[id(entry)])
     minor = int(system.version.split(".")[1])
+    defined = {(entry.admitted.get("spec") or {}).get("group") for entry in system.of("CustomResourceDefinition")}
     for entry in system.entries:
         problems: list[tuple[str, Sequence[str | int]]] = []
         version = custom.get((entry.written.get("apiVersion", ""), entry.written.get("kind", "")))
         if version is not None:
             found = files.of_object(entry.written, version, minor)
             problems = [(str(each), _path(each.field)) for each in found]
+        elif definitions.is_custom(entry.api_version, entry.key.kind) and (
+            entry.api_version.rpartition("/")[0] not in defined
+        ):
+            continue  # whose definition others bring: `references/exist` says so
         else:
             problems = [(each.message, each.path) for each in plain[id(entry)]]
         if not problems and files.is_definition(entry.written):

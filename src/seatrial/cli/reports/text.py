@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from seatrial.check.verdicts import Edit, Report, Verdict
+    from seatrial.check.verdicts import Edit, Expectation, Report, Verdict
 
 
 LONGEST_STORY: Final = 24
@@ -29,11 +29,21 @@ def render(report: Report, *, width: int = 0, colour: bool = False) -> str:
             head = f"~ {verdict.property}  {verdict.subject}: "
             lines += _fold(head, f"waived: {verdict.waived}; {verdict.message}", width, indent=4)
     lines += _proofs(report, width, colour)
+    if report.expects:
+        lines += ["", "expects from outside"]
+        longest = max(len(each.what) for each in report.expects)
+        lines += [_cut(f"  {each.what:<{longest}}  {each.by}  ({_first(each)})", width) for each in report.expects]
     if report.assumptions:
         lines += ["", "assuming"]
         longest = max(len(a.name) for a in report.assumptions)
         lines += [_cut(f"  {a.name:<{longest}}  {a.text}", width) for a in report.assumptions]
     return "\n".join(lines)
+
+
+def _first(expected: Expectation) -> str:
+    """The first place that needs it, and how many others there are."""
+    more = len(expected.places) - 1
+    return f"{expected.places[0]}{f' and {more} more' if more else ''}"
 
 
 def _proofs(report: Report, width: int, colour: bool) -> list[str]:
