@@ -156,39 +156,40 @@ class ControlLoop:
             if change.before is None and not trigger.read.appears:
                 continue
             if shows.within(trigger.read.view):
-                if trigger.read.notices is not None:
-                    self._wake_noticing(trigger, trigger.read.notices, change)
-                    continue
                 for side in sides if trigger.read.leaves else sides[-1:]:
-                    self._wake_related(trigger, side, None)
+                    self._wake_related(trigger, change, side, None)
             elif len(sides) == 2:
                 if trigger.read.leaves:
-                    self._wake_related(trigger, sides[0], sides[1])
-                self._wake_related(trigger, sides[1], sides[0])
+                    self._wake_related(trigger, change, sides[0], sides[1])
+                self._wake_related(trigger, change, sides[1], sides[0])
 
-    def _wake_noticing(
-        self, trigger: _Trigger, notices: Callable[[Seen, Object | None, Object | None], bool], change: Change
-    ) -> None:
-        for kind, positions in trigger.controllers.items():
-            for subject in self._objects.all(kind):
-                for position in positions:
-                    if notices(self._seen(position, subject), change.before, change.after):
-                        self._add(position, subject.key)
-
-    def _wake_related(self, trigger: _Trigger, side: Object, other: Object | None) -> None:
+    def _wake_related(self, trigger: _Trigger, change: Change, side: Object, other: Object | None) -> None:
         """Wake those that `side` is related to; with `other`, only those that this one is not related to."""
         if trigger.read.relation is Relation.ALL:
             if other is None:
-                for positions in trigger.controllers.values():
-                    self._all.update(dict.fromkeys(positions))
-                self._turn_soon()
+                self._wake_all(trigger, change)
             return
         for subject in self._objects.index.subjects(trigger.read, trigger.controllers, side):
             if relations.related(trigger.read, subject, side) and not (
                 other is not None and relations.related(trigger.read, subject, other)
             ):
-                for position in trigger.controllers[type(subject)]:
-                    self._add(position, subject.key)
+                self._wake(trigger, change, subject)
+
+    def _wake_all(self, trigger: _Trigger, change: Change) -> None:
+        if trigger.read.notices is None:
+            for positions in trigger.controllers.values():
+                self._all.update(dict.fromkeys(positions))
+            self._turn_soon()
+            return
+        for kind in trigger.controllers:
+            for subject in self._objects.all(kind):
+                self._wake(trigger, change, subject)
+
+    def _wake(self, trigger: _Trigger, change: Change, subject: Object) -> None:
+        notices = trigger.read.notices
+        for position in trigger.controllers[type(subject)]:
+            if notices is None or notices(self._seen(position, subject), change.before, change.after):
+                self._add(position, subject.key)
 
     def _subjects(self, position: int) -> Iterable[Key]:
         concerned = self._concerned.get(position)
@@ -334,7 +335,6 @@ def _triggers(controllers: Sequence[Controller]) -> dict[type[Object], list[_Tri
     for position, controller in enumerate(controllers):
         for read in controller.reads:
             if read.wakes:
-                assert read.notices is None or read.relation is Relation.ALL, "only asked where all are related"
                 alike = (read.relation, read.label, read.view, read.appears, read.leaves, read.notices)
                 trigger = found.setdefault(read.kind, {}).setdefault(alike, _Trigger(read))
                 positions = trigger.controllers.setdefault(controller.subject, [])

@@ -331,6 +331,13 @@ def _hard_only(quota: Object) -> Object:
     return ResourceQuota(metadata=meta, spec=ResourceQuotaSpec(hard=quota.spec.hard))
 
 
+def _notices(seen: Seen, before: Object | None, now: Object | None) -> bool:
+    """Upstream looks at a quota again when something changes that it measures, not at others in the namespace."""
+    quota, changed = seen.subject, now or before
+    assert isinstance(quota, ResourceQuota)
+    return changed is not None and any(_is_measured(changed, name) for name in quota.status.hard)
+
+
 _NEWS: Final[Mapping[type[Object], Callable[[Object], Object] | None]] = {
     Pod: _pod_news,
     Service: _service_news,
@@ -347,7 +354,10 @@ CONTROLLER: Final = Controller(
             Read(kind, Relation.NEIGHBOUR, view=None if kind in _MEASURED else ownership_only, wakes=False)
             for kind in OBJECTS
         ),
-        *(Read(kind, Relation.NEIGHBOUR, view=_NEWS.get(kind, _identity), appears=False) for kind in OBJECTS),
+        *(
+            Read(kind, Relation.NEIGHBOUR, view=_NEWS.get(kind, _identity), appears=False, notices=_notices)
+            for kind in OBJECTS
+        ),
         Read(CustomResourceDefinition, Relation.ALL),
     ),
     reconcile=reconcile,

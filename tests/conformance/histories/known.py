@@ -31,11 +31,9 @@ _STUCK = (
     "a DaemonSet that cannot surge: whether it deletes old revisions (cleanupHistory) hangs on whether its cache has"
     " seen the pods that the same sync made (SatisfiedExpectations)"
 )
-_OPEN = "open: not understood"
 
 KNOWN: Final = {
     "garbage-200-43": _WAITED,
-    "quota-100-276": _OPEN,
     **dict.fromkeys(
         (f"statefulset-100-{number}" for number in (38, 42, 43, 84, 215, 284, 307, 326, 366, 480)), _FOREGROUND
     ),
