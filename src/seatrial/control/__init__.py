@@ -55,8 +55,8 @@ CONTROLLERS: Final[tuple[Controller, ...]] = (
     ttl.CONTROLLER,
     autoscaler.CONTROLLER,
     podgc.CONTROLLER,
+    tainteviction.CONTROLLER,  # it looks at a node's taints before they are changed again
     *nodelifecycle.CONTROLLERS,
-    tainteviction.CONTROLLER,
     *volumes.CONTROLLERS,
     namespace.CONTROLLER,
     *customresources.CONTROLLERS,

@@ -176,12 +176,12 @@ def _tainted(node: Node, now: datetime) -> Node:
     kept += [_taint(key, "NoSchedule", now) for key in sorted(wanted - have)]
     ready = condition(node, "Ready")
     if ready is not None:
-        evicting = [taint for taint in kept if _evicts(taint)]
+        evicting = {taint.key for taint in kept if _evicts(taint)}
         right = _OURS_NO_EXECUTE.get(ready.status)
-        if evicting:
+        if evicting and right is not None and right not in evicting:
+            kept.append(_taint(right, "NoExecute", now))  # the other goes thereafter: taint eviction sees both
+        else:
             kept = [taint for taint in kept if not _evicts(taint) or taint.key == right]
-            if right is not None and not any(_evicts(taint) for taint in kept):
-                kept.append(_taint(right, "NoExecute", now))
     if tuple(kept) == node.spec.taints:
         return node
     return replace(node, spec=replace(node.spec, taints=tuple(kept)))
