@@ -28,7 +28,9 @@ import pytest
 
 from seatrial import project
 from seatrial.check import judge
-from seatrial.check.verdicts import Answer, Report
+from seatrial.check.judge import Judgement
+from seatrial.check.verdicts import Answer
+from seatrial.cli import reenactment
 
 HERE = Path(__file__).parent
 SCENARIOS = {str(path.parent.relative_to(HERE)): path.parent for path in sorted(HERE.glob("*/*/expected.toml"))}
@@ -44,13 +46,13 @@ def of_versions(key: str, default: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 @cache
-def report(name: str, twin: str, version: str) -> Report:
-    return judge.judge(project.load([SCENARIOS[name] / twin], version=version))
+def judged(name: str, twin: str, version: str) -> Judgement:
+    return judge.judgement(project.load([SCENARIOS[name] / twin], version=version))
 
 
 @pytest.mark.parametrize(("name", "version"), of_versions("kubernetes", ("1.37",)))
 def test_what_failed_is_refuted(name: str, version: str) -> None:
-    found = report(name, "broken", version).verdicts
+    found = judged(name, "broken", version).report.verdicts
     for wanted in expected(name)["refuted"]:
         (verdict,) = [v for v in found if (v.property, v.subject) == (wanted["property"], wanted["subject"])]
         assert verdict.verdict is Answer.REFUTED
@@ -58,6 +60,13 @@ def test_what_failed_is_refuted(name: str, version: str) -> None:
         assert verdict.places
         assert all(place.line for place in verdict.places)
         assert len(verdict.trace) <= wanted["steps"]
+
+
+@pytest.mark.parametrize(("name", "version"), of_versions("kubernetes", ("1.37",)))
+def test_its_counterexamples_happen_on_the_cluster(name: str, version: str) -> None:
+    """Move by move, with the cluster's own API, controllers and scheduler; a witness that is no run has no moves."""
+    for run in judged(name, "broken", version).runs.values():
+        reenactment.reenact(run, version)
 
 
 @pytest.mark.parametrize(
@@ -68,5 +77,5 @@ def test_what_failed_is_refuted(name: str, version: str) -> None:
     ],
 )
 def test_its_twin_is_proved(name: str, twin: str, version: str) -> None:
-    found = report(name, twin, version).verdicts
+    found = judged(name, twin, version).report.verdicts
     assert [f"{v.property} {v.subject}: {v.message}" for v in found if v.verdict is not Answer.PROVED] == []

@@ -10,6 +10,7 @@ from seatrial.check import machines, repairs
 from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family, references
 from seatrial.check.repairs import Cure
+from seatrial.check.story import Run
 from seatrial.check.system import System
 from seatrial.check.verdicts import Answer, Assumption, Report, Verdict
 from seatrial.kube.objects import JsonObject
@@ -34,6 +35,8 @@ class Judgement:
 
     report: Report
     cures: tuple[tuple[Cure, ...], ...]
+    runs: Mapping[tuple[str, str], Run]
+    """The moves of each counterexample that is a run, by property and subject."""
 
 
 def judge(
@@ -64,9 +67,11 @@ def judgement(
     wanted = frozenset(name for pattern in only for name in matching(pattern))
     nodes, where = machines.inventory(system)
     question = Question(system, nodes, where, budget, given or {}, closed=closed, context=tuple(context))
+    asked = ask(question, wanted)
+    runs = dict(question.runs)  # of the system as it is: the search for repairs asks about others
     verdicts = []
     cures = []
-    for verdict in ask(question, wanted):
+    for verdict in asked:
         found = _cures(question, verdict) if verdict.verdict is Answer.REFUTED else []
         verdicts.append(repairs.told(verdict, found))
         cures.append(tuple(found))
@@ -78,7 +83,7 @@ def judgement(
     assumptions = tuple(where if name == where.name else _told(name, texts, question.given) for name in used)
     expects = references.expected(question) if references.NAME in wanted else ()
     report = Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions, expects=expects)
-    return Judgement(report, tuple(cures))
+    return Judgement(report, tuple(cures), runs)
 
 
 def ask(question: Question, wanted: frozenset[str]) -> list[Verdict]:

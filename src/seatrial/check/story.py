@@ -16,7 +16,7 @@ from seatrial.check.explore import Endless, Graph
 from seatrial.check.machines import WORKLOADS, Workload
 from seatrial.check.model.model import Model
 from seatrial.check.model.pool import Pool
-from seatrial.check.model.space import ABSENT, Effect, State
+from seatrial.check.model.space import ABSENT, Effect, Space, State
 from seatrial.check.verdicts import Field, Step
 from seatrial.kube.objects import Object, Pod, PodTemplateSpec, ReplicaSet
 
@@ -25,10 +25,25 @@ Census = Callable[[State], str]
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """All the moves that a story is about, each with the state after it, so that they can be made elsewhere."""
+
+    pool: Pool
+    space: Space
+    initial: State
+    moves: tuple[tuple[Effect, State], ...]
+    loop: int | None
+    """The move with which an endless run begins to repeat."""
+    stuck: bool
+    """Nothing can move at the end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     steps: tuple[Step, ...]
     loop: int | None
     reason: str
+    run: Run
 
 
 def tell(
@@ -45,10 +60,12 @@ def tell(
     loop: int | None = None
     waiting = ""
     installed = False
+    moves: list[tuple[Effect, State]] = []
     for position, there in enumerate([*path[1:], *around]):
         if around and position == len(path) - 1:
             loop = len(steps)
         effect, state = _walk(model, state, graph.states[there])
+        moves.append((effect, state))
         if effect.actor == "User":
             change = _step(model.pool, effect) or Step("User", effect.action)
             if not installed:
@@ -70,10 +87,13 @@ def tell(
         else:
             steps.append(step)
     told = census(state)
-    if endless is not None and endless.stuck:
+    stuck = endless is not None and endless.stuck
+    if stuck:
         steps.append(Step("Nobody", f"can do anything more: {told}"))
     reason = f"{told}; {waiting}" if waiting else told
-    return Story(tuple(steps), loop, reason)
+    initial = graph.states[path[0]]
+    run = Run(model.pool, model.space, initial, tuple(moves), len(path) - 1 if around else None, stuck)
+    return Story(tuple(steps), loop, reason, run)
 
 
 def _round_trip(graph: Graph[State, Any], endless: Endless) -> list[int]:

@@ -19,6 +19,7 @@ VERBS = {
     "logs": "print what containers have written",
     "kubeconfig": "print the path of the cluster's kubeconfig",
     "check": "prove that a system will roll out and stay available, or show how it will not",
+    "replay": "make a counterexample again on the embedded cluster",
     "explain": "tell what a property means and what verdicts assume",
     "build": "build OCI images from Dockerfiles and Cargo projects",
     "image": "list, import, export and remove images",

@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     if not args.paths and not args.context:
         raise UsageError("say what to check: `seatrial check .` takes everything below this directory")
-    options = _options(args)
-    judged = _judging(args, options)
+    options = options_of(args)
+    judged = judging(args, options)
     if args.fix or args.diff:
         return _repair(args, judged)
     report = judged({}).report
@@ -135,7 +135,7 @@ def judge(system: System, options: Options, seconds: float = SECONDS) -> Judgeme
     return replace(found, report=report)
 
 
-def _options(args: argparse.Namespace) -> Options:
+def options_of(args: argparse.Namespace) -> Options:
     """What the command line says, and `seatrial.toml` where it says nothing."""
     from seatrial.kube import schemas
 
@@ -162,7 +162,7 @@ def _patterns(text: str) -> tuple[str, ...]:
     return patterns
 
 
-def _judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[str, str]], Judgement]:
+def judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[str, str]], Judgement]:
     """Asks about the system as it is with some files' texts replaced."""
     from seatrial import project
 

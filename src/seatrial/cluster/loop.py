@@ -117,6 +117,14 @@ class ControlLoop:
                 self._consider(position, subject.key, subject)
                 self._add(position, subject.key)
 
+    def step(self, controller: str, subject: Key) -> None:
+        """One decision, for who keeps the order of things himself instead of starting the loop."""
+        for position, each in enumerate(self._controllers):
+            if each.name == controller and isinstance(self._objects.index.at(subject), each.subject):
+                outcome = self._attempt(position, subject, ())
+                if outcome.refused and each.hears_refusals:
+                    self._attempt(position, subject, outcome.refused)
+
     def stop(self) -> None:
         self._stop_watching()
         for timer in self._timers.values():

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.edits import Changes
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
 from seatrial.kube.objects import JsonObject, Node
+
+if TYPE_CHECKING:
+    from seatrial.check.story import Run
 
 Value = int | float | str | bool
 
@@ -42,11 +45,12 @@ class Question:
     """The assumptions that the user has set, by name."""
     known: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     """What families remember, by what it depends on: the search for repairs asks about much the same system again."""
-
     closed: bool = False
     """Nothing is brought from outside: what is not in the input is missing."""
     context: tuple[JsonObject, ...] = ()
     """Objects that are known to be there besides the input."""
+    runs: dict[tuple[str, str], Run] = field(default_factory=dict, compare=False, repr=False)
+    """The moves of each counterexample that is a run, by property and subject."""
 
     @property
     def max_states(self) -> int:

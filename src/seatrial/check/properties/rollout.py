@@ -227,9 +227,13 @@ def _claims(workload: Workload) -> bool:
     return any(volume.persistent_volume_claim is not None or volume.ephemeral is not None for volume in volumes)
 
 
-def _tell(found: Exploration, target: int, endless: explore.Endless | None) -> story.Story:
+def _tell(
+    question: Question, base: Verdict, found: Exploration, target: int, endless: explore.Endless | None
+) -> story.Story:
     subject = found.rollout.setting.workload.metadata.name
-    return story.tell(found.rollout.model, found.graph, target, endless, subject=subject, census=found.rollout.census)
+    told = story.tell(found.rollout.model, found.graph, target, endless, subject=subject, census=found.rollout.census)
+    question.runs[base.property, base.subject] = told.run
+    return told
 
 
 def _converges(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
@@ -243,7 +247,7 @@ def _converges(question: Question, entry: Entry, found: Exploration, base: Verdi
         orders = "in every order that the assumptions leave"
         message = f"installing it and changing its template ends with {count} new pods available, {orders}"
         return msgspec.structs.replace(base, message=message)
-    told = _tell(found, found.endless.entry, found.endless)
+    told = _tell(question, base, found, found.endless.entry, found.endless)
     after = found.rollout.changes(found.graph.states[found.endless.entry])
     reason = told.reason
     if isinstance(workload, Deployment) and workload.spec.paused:
@@ -264,7 +268,7 @@ def _available(question: Question, entry: Entry, found: Exploration, base: Verdi
     wanted = _wanted(workload, question.nodes)
     needed = wanted - machines.resolved_unavailable(workload, wanted)
     if found.short is not None:
-        told = _tell(found, found.short, None)
+        told = _tell(question, base, found, found.short, None)
         field = "strategy" if isinstance(workload, Deployment) else "updateStrategy"
         return msgspec.structs.replace(
             base,
@@ -296,7 +300,7 @@ def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verd
     if not found.rollout.changes(found.graph.states[found.endless.entry]):
         message = "the install never ends, so there is nothing to roll back (see rollout/converges)"
         return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
-    told = _tell(found, found.endless.entry, found.endless)
+    told = _tell(question, base, found, found.endless.entry, found.endless)
     return msgspec.structs.replace(
         base,
         verdict=Answer.REFUTED,
