@@ -22,14 +22,16 @@ from typing import Final
 from seatrial.check import commands
 from seatrial.check.system import Entry, Path, System
 from seatrial.check.templates import Template, behind, templates
+from seatrial.control.names import DOMAIN
 from seatrial.kube import selectors
-from seatrial.kube.objects import ConfigMap, Container, Probe, Secret, Service
+from seatrial.kube.objects import ConfigMap, Container, Probe, Secret, Service, StatefulSet
 
 LONGEST_TEXT: Final = 200_000
 """Of a ConfigMap's or a variable's text, what is read."""
 MOST_USES: Final = 5_000
 """Of one system: text that names more is no configuration."""
-DOMAIN: Final = "cluster.local"
+API: Final = ("default", "kubernetes")
+"""The Service that every cluster has."""
 
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
 _HOST: Final = rf"{_LABEL}(?:\.{_LABEL}|\.\{{own-namespace\}})*\.?"
@@ -104,7 +106,7 @@ class Target:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Edge:
     """`holder` and `path` say where the evidence (the words that name the target) stands.
 
@@ -166,9 +168,13 @@ class Names:
     def _found(self, labels: Sequence[str], namespace: str, port: int | None, certain: bool) -> Target | None:
         if len(labels) == 1:
             found = self.services.get((namespace, labels[0]))
+            if (namespace, labels[0]) == API:
+                return None
             return Target("Service", namespace, labels[0], found, port) if found is not None or certain else None
         if len(labels) == 2:
             name, other = labels
+            if (other, name) == API:
+                return None
             if (found := self.services.get((other, name))) is not None:
                 return Target("Service", other, name, found, port)
             if (found := self.services.get((namespace, other))) is not None:
@@ -210,9 +216,12 @@ def backers(edge_target: Target, pods: tuple[Template, ...]) -> tuple[Template, 
 
 
 def _may_be_called(template: Template, target: Target) -> bool:
-    name, kind = template.key.name, template.key.kind
-    if kind == "StatefulSet":
-        return bool(re.fullmatch(rf"{re.escape(name)}-\d+", target.host))
+    typed, name = template.entry.typed, template.key.name
+    if isinstance(typed, StatefulSet):
+        ordinal = target.host.removeprefix(f"{name}-")
+        first = typed.spec.ordinals.start if typed.spec.ordinals is not None else 0
+        count = 1 if typed.spec.replicas is None else typed.spec.replicas
+        return ordinal.isdigit() and ordinal != target.host and first <= int(ordinal[:9]) < first + count
     return target.host in (template.spec.hostname, name)
 
 

@@ -22,7 +22,7 @@ PATHS: Final[Mapping[str, Path]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """The pods of one object: what they are labelled and what they run."""
 

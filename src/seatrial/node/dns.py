@@ -1,9 +1,8 @@
 """The cluster's DNS: Services and pods by name, everything else from the machine's own resolvers.
 
-`Zone.answer` is pure of sockets: a query and the cluster's objects in, an answer or None (ask others) out. Rules are
-those of the Kubernetes DNS specification 1.1.0: `<svc>.<ns>.svc.<domain>` has the cluster IP, or for a headless Service
-the address of each ready endpoint; `_port._proto.<svc>...` has SRV records; a name that exists without records of the
-asked type is answered empty, not NXDOMAIN (musl gives up on the whole look-up otherwise).
+`Zone.answer` is pure of sockets: a query and the cluster's objects in, an answer or None (ask others) out. What a name
+leads to is decided in `control.names`; a name that exists without records of the asked type is answered empty, not
+NXDOMAIN (musl gives up on the whole look-up otherwise).
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seatrial.control.reach import SERVICE_NAME_LABEL, is_ready
-from seatrial.kube.objects import Endpoint, EndpointSlice, Service
+from seatrial.control import names
+from seatrial.kube.objects import Service
 from seatrial.node.api import ClusterObjects
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Zone:
         reply = query.reply()
         reply.header.ra = 1
         reply.header.aa = 1
-        found = self._find(name)
+        found = names.find(name, self._cluster, self.domain)
         if found is None:
             reply.header.rcode = RCODE.NXDOMAIN
         else:
@@ -75,87 +74,12 @@ class Zone:
             reply.add_auth(RR(self.domain + ".", QTYPE.SOA, rdata=soa, ttl=TTL_S))
         return reply
 
-    def _find(self, name: str) -> Sequence[str | tuple[int, str, str]] | None:
-        """Addresses, `alias.`, or (port, target, address) of a name in the zone; None if there is no such name."""
-        labels = name[: -len(self.domain) - 1].split(".") if name != self.domain else []
-        if labels in ([], ["svc"], ["pod"]) or labels == ["dns-version"]:
-            return ()
-        if labels[-1] == "pod":
-            if len(labels) != 3:
-                return None
-            try:
-                return (str(ipaddress.ip_address(labels[0].replace("-", "."))),)
-            except ValueError:
-                return None
-        if labels[-1] != "svc" or len(labels) < 2:
-            return None
-        namespace = labels[-2]
-        if len(labels) == 2:
-            return () if any(each.metadata.namespace == namespace for each in self._cluster.all(Service)) else None
-        service = self._cluster.get(Service, namespace, labels[-3])
-        if service is None:
-            return None
-        return self._of_service(service, labels[:-3], ".".join((*labels[-3:], self.domain)))
-
-    def _of_service(
-        self, service: Service, inner: list[str], own_name: str
-    ) -> Sequence[str | tuple[int, str, str]] | None:
-        spec = service.spec
-        if spec.type == "ExternalName":
-            return (spec.external_name.rstrip(".") + ".",) if not inner else None
-        headless = spec.cluster_ip == "None"
-        endpoints = self._endpoints(service) if headless else []
-        if not inner:
-            if not headless:
-                return (spec.cluster_ip,) if spec.cluster_ip else ()
-            return tuple(dict.fromkeys(address for endpoint, _ in endpoints for address in endpoint.addresses))
-        if len(inner) == 2 and inner[0].startswith("_") and inner[1] in ("_tcp", "_udp", "_sctp"):
-            port_name, protocol = inner[0][1:], inner[1][1:].upper()
-            if not headless:
-                ports = [port for port in spec.ports if port.name == port_name and (port.protocol or "TCP") == protocol]
-                return [(port.port, own_name, spec.cluster_ip) for port in ports] or None
-            return [
-                (port.port, f"{_host_label(endpoint)}.{own_name}", endpoint.addresses[0])
-                for endpoint, piece in endpoints
-                for port in piece.ports
-                if port.name == port_name and (port.protocol or "TCP") == protocol and endpoint.addresses
-            ] or None
-        if len(inner) == 1 and headless:
-            return [
-                address
-                for endpoint, _ in endpoints
-                if _host_label(endpoint) == inner[0]
-                for address in endpoint.addresses
-            ] or None
-        return None
-
-    def _slices(self, service: Service) -> Iterable[EndpointSlice]:
-        return (
-            piece
-            for piece in self._cluster.all(EndpointSlice)
-            if piece.metadata.namespace == service.metadata.namespace
-            and piece.metadata.labels.get(SERVICE_NAME_LABEL) == service.metadata.name
-        )
-
-    def _endpoints(self, service: Service) -> list[tuple[Endpoint, EndpointSlice]]:
-        everyone = service.spec.publish_not_ready_addresses
-        return [
-            (endpoint, piece)
-            for piece in self._slices(service)
-            for endpoint in piece.endpoints
-            if everyone or is_ready(endpoint)
-        ]
-
     def _reverse(self, name: str) -> str | None:
         address = ".".join(reversed(name[: -len(".in-addr.arpa")].split(".")))
         for service in self._cluster.all(Service):
             if service.spec.cluster_ip == address:
                 return f"{service.metadata.name}.{service.metadata.namespace}.svc.{self.domain}"
         return None
-
-
-def _host_label(endpoint: Endpoint) -> str:
-    return endpoint.hostname or endpoint.addresses[0].replace(".", "-").replace(":", "-")
 
 
 def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[tuple[str, ...], tuple[str, ...]]:

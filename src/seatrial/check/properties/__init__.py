@@ -96,6 +96,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "survival": ("schedule/survives", "schedule/survives-maintenance"),
     "drain": ("drain/completes",),
     "storage": ("storage/attaches",),
+    "start": ("start/converges", "start/dependencies"),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
     "scale": ("scale/stable", "scale/bounded"),
 }
