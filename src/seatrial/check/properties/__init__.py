@@ -91,6 +91,7 @@ class Family(Protocol):
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "references": ("references/exist",),
     "schema": ("schema/valid",),
+    "network": ("network/reaches",),
     "schedule": ("schedule/fits",),
     "preemption": ("schedule/preemption-stable",),
     "survival": ("schedule/survives", "schedule/survives-maintenance"),

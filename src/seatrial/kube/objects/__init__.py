@@ -9,6 +9,7 @@ from seatrial.kube.objects import (
     config,
     custom,
     events,
+    networking,
     nodes,
     pods,
     policy,
@@ -41,6 +42,7 @@ from seatrial.kube.objects.config import ConfigMap, Namespace, Secret
 from seatrial.kube.objects.custom import CustomResource, CustomResourceDefinition
 from seatrial.kube.objects.events import Event
 from seatrial.kube.objects.meta import LabelSelector, LabelSelectorRequirement
+from seatrial.kube.objects.networking import NetworkPolicy
 from seatrial.kube.objects.nodes import Lease, Node, Taint
 from seatrial.kube.objects.others import OTHERS
 from seatrial.kube.objects.pods import Container, ContainerStatus, Pod, PodSpec, PodStatus, PodTemplateSpec, Probe
@@ -87,6 +89,7 @@ _ALL: tuple[type[Object], ...] = (
     Lease,
     LimitRange,
     Namespace,
+    NetworkPolicy,
     Node,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -147,6 +150,7 @@ __all__ = [
     "Lease",
     "LimitRange",
     "Namespace",
+    "NetworkPolicy",
     "Node",
     "Object",
     "ObjectMeta",
@@ -182,6 +186,7 @@ __all__ = [
     "config",
     "custom",
     "events",
+    "networking",
     "nodes",
     "parse",
     "parse_as",

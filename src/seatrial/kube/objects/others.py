@@ -13,7 +13,7 @@ _NAMES: Final = {
     "ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration",
     "apiregistration.k8s.io/v1": "APIService",
     "monitoring.coreos.com/v1": "PodMonitor PrometheusRule ServiceMonitor",
-    "networking.k8s.io/v1": "Ingress IngressClass NetworkPolicy",
+    "networking.k8s.io/v1": "Ingress IngressClass",
     "node.k8s.io/v1": "RuntimeClass",
     "v1": "PodTemplate",
 }
