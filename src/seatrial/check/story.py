@@ -53,7 +53,7 @@ def tell(
     path = graph.trace(target)
     around: list[int] = []
     if endless is not None and not endless.stuck:
-        around = _round_trip(graph, endless)
+        around = round_trip(graph, endless)
     state = graph.states[path[0]]
     steps: list[Step] = []
     counted = 0
@@ -96,7 +96,7 @@ def tell(
     return Story(tuple(steps), loop, reason, run)
 
 
-def _round_trip(graph: Graph[State, Any], endless: Endless) -> list[int]:
+def round_trip(graph: Graph[Any, Any], endless: Endless) -> list[int]:
     """A shortest cycle through the entry, inside the component."""
     before: dict[int, int] = {}
     queue = [endless.entry]

@@ -76,6 +76,8 @@ class Behaviour:
     """From the order to start it until its process runs; pulling its image belongs here."""
     ready_after_s: float = 0.0
     """Startup and readiness probes fail before this."""
+    live_after_s: float = 0.0
+    """So does its liveness probe before this."""
     ready_for_s: float | None = None
     """It flaps: once ready it is so for this long, then its readiness probe fails for `unready_for_s`, and so on."""
     unready_for_s: float = 0.0
@@ -114,7 +116,7 @@ class Behaviour:
         if self.hangs_after_s is not None and age_s >= self.hangs_after_s and self.fails(attempt):
             return False
         if kind is ProbeKind.LIVENESS:
-            return True
+            return age_s >= self.live_after_s
         if age_s < self.ready_after_s:
             return False
         if kind is ProbeKind.STARTUP or self.ready_for_s is None:

@@ -98,6 +98,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "drain": ("drain/completes",),
     "storage": ("storage/attaches",),
     "start": ("start/converges", "start/dependencies"),
+    "probe": ("probe/startup-time", "probe/cascade"),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
     "scale": ("scale/stable", "scale/bounded"),
 }
