@@ -92,8 +92,11 @@ def same_check(one: Probe, other: Probe) -> bool:
     )
 
 
-def slept(container: Container) -> tuple[int, Path] | None:
-    """For how long the command sleeps for certain before the first program that does anything, and where it says so."""
+def slept(container: Container, *, whole: bool = False) -> tuple[int, Path] | None:
+    """For how long the command sleeps for certain before the first program that does anything, and where it says so.
+
+    With `whole` also if it does nothing else.
+    """
     total = 0
     where: Path = ()
     for call in commands.calls((*container.command, *container.args), {}):
@@ -102,7 +105,7 @@ def slept(container: Container) -> tuple[int, Path] | None:
         if call.program == "sleep" and call.words and not call.waits:
             total += duration(call.words[0]) or 0
             where = place(container, call)
-    return None
+    return (total, where) if whole and total else None
 
 
 def place(container: Container, call: commands.Call) -> Path:

@@ -73,7 +73,7 @@ class Execution:
                 current = self._current(before)
                 if current is None:
                     return
-                changed = _carry(current, before, after)
+                changed = carry(current, before, after)
                 if isinstance(write, Update) and _spec(changed) != _spec(current) and current.metadata.generation:
                     changed = with_metadata(changed, generation=current.metadata.generation + 1)
                 going = changed.metadata.deletion_timestamp is not None
@@ -174,7 +174,7 @@ def _spec(item: Object) -> object:
     return getattr(item, "spec", None)
 
 
-def _carry(current: T, before: Any, after: Any) -> T:
+def carry(current: T, before: Any, after: Any) -> T:
     """`current` with the difference between `before` and `after`, field by field as a patch would."""
     if current is before:
         return cast(T, after)
@@ -182,7 +182,7 @@ def _carry(current: T, before: Any, after: Any) -> T:
         return current
     if isinstance(current, msgspec.Struct) and isinstance(before, type(current)) and isinstance(after, type(current)):
         changes = {
-            name: _carry(getattr(current, name), getattr(before, name), getattr(after, name))
+            name: carry(getattr(current, name), getattr(before, name), getattr(after, name))
             for name in type(current).__struct_fields__
             if getattr(before, name) != getattr(after, name)
         }

@@ -99,6 +99,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "storage": ("storage/attaches",),
     "start": ("start/converges", "start/dependencies"),
     "probe": ("probe/startup-time", "probe/cascade"),
+    "job": ("job/completes",),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
     "scale": ("scale/stable", "scale/bounded"),
 }
