@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from seatrial.check.explore import Graph, components
 
@@ -31,7 +31,7 @@ class Recurrent:
     """
 
     states: frozenset[int]
-    acts: tuple[tuple[int, Hashable, tuple[int, ...]], ...]
+    acts: tuple[tuple[int, Any, tuple[int, ...]], ...]
 
     @property
     def entry(self) -> int:
@@ -79,7 +79,7 @@ def _grouped(out: Sequence[tuple[L, int]]) -> list[tuple[L, tuple[int, ...]]]:
     return [(label, tuple(dict.fromkeys(follow))) for label, follow in found.items()]
 
 
-def round_trip(found: Recurrent, through: Callable[[int, Hashable, int], bool]) -> list[int]:
+def round_trip(found: Recurrent, through: Callable[[int, Any, int], bool]) -> list[int]:
     """States of a short cycle from the entry over a step for which `through` holds and back; the entry comes last."""
     edges: dict[int, list[tuple[int, bool]]] = {}
     for state, label, follow in found.acts:

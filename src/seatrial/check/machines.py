@@ -326,6 +326,11 @@ def _most_pods(node: Node) -> int:
     return node.status.allocatable["pods"].nanos // _ONE.nanos
 
 
+def placeable(system: System, pod: Pod) -> Pod:
+    """The pod as the scheduler gets it."""
+    return _placeable(pod, {each.metadata.name: each for each in system.all(PriorityClass)})
+
+
 def _placeable(pod: Pod, classes: Mapping[str, PriorityClass]) -> Pod:
     """The pod as the scheduler gets it: with its priority, and with its claims taken as bound. Other schedulers are
     taken to do as the default one does.

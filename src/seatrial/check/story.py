@@ -8,9 +8,9 @@ install that works is one step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from seatrial.check.explore import Endless, Graph
 from seatrial.check.machines import WORKLOADS, Workload
@@ -20,6 +20,7 @@ from seatrial.check.model.space import ABSENT, Effect, Space, State
 from seatrial.check.verdicts import Field, Step
 from seatrial.kube.objects import Object, Pod, PodTemplateSpec, ReplicaSet
 
+EVICTING: Final = ("Taint eviction controller", "Descheduler")
 Census = Callable[[State], str]
 """`3 old pods ready, 1 new pod without a node`."""
 
@@ -47,19 +48,29 @@ class Story:
 
 
 def tell(
-    model: Model, graph: Graph[State, Any], target: int, endless: Endless | None, *, subject: str, census: Census
+    model: Model,
+    graph: Graph[State, Any],
+    target: int,
+    endless: Endless | None,
+    *,
+    subject: str,
+    census: Census,
+    around: Sequence[int] = (),
+    prelude: str = "",
 ) -> Story:
-    """The story of the shortest way to `target`, and once around where it stays for ever; `subject` is installed."""
+    """The story of the shortest way to `target`, and once around where it stays for ever; `subject` is installed.
+
+    `around` is a way around that is known, `prelude` what the user had done before the first state.
+    """
     path = graph.trace(target)
-    around: list[int] = []
     if endless is not None and not endless.stuck:
         around = round_trip(graph, endless)
     state = graph.states[path[0]]
-    steps: list[Step] = []
+    steps = [Step("User", prelude)] if prelude else []
     counted = 0
     loop: int | None = None
     waiting = ""
-    installed = False
+    installed = bool(prelude)
     moves: list[tuple[Effect, State]] = []
     for position, there in enumerate([*path[1:], *around]):
         if around and position == len(path) - 1:
@@ -137,6 +148,8 @@ def _step(pool: Pool, effect: Effect) -> Step | None:
             changes.append(Field(_called(after), "spec.template", "old", "new"))
     if effect.warning and effect.warning not in said:
         said.append(effect.warning)
+    if effect.actor == "Fault":
+        said.append(effect.action)
     for verb, count in drawn.items():
         if count:
             said.append(f"{verb} {count} pod{'s' * (count > 1)}")
@@ -157,7 +170,9 @@ def _of_pod(
         if before is not None and after is not None and before.metadata.deletion_timestamp == _going(after):
             return
         verb = "creates" if before is None else "deletes"
-        if there.metadata.name:
+        if effect.actor in EVICTING:
+            said.append(f"ends {there.metadata.name or 'a pod'} on {there.spec.node_name}")
+        elif there.metadata.name:
             said.append(f"{verb} pod {there.metadata.name}")
         else:
             drawn[verb] += 1

@@ -85,7 +85,7 @@ def _reconcile_node(seen: Seen, silence: timedelta) -> Decision:
                 writes += _lost(node, seen.all(Pod), seen.now)
         else:
             wake_at = due
-    tidy = _labelled(_tainted(after, seen.now))
+    tidy = _labelled(tainted(after, seen.now))
     if tidy.spec != node.spec or tidy.metadata != node.metadata:
         writes.append(Update(node, replace(node, metadata=tidy.metadata, spec=tidy.spec)))
     return Decision(tuple(writes), wake_at, heard)
@@ -161,7 +161,7 @@ def _lost(node: Node, pods: Iterable[Pod], now: datetime) -> list[Write]:
     return writes
 
 
-def _tainted(node: Node, now: datetime) -> Node:
+def tainted(node: Node, now: datetime) -> Node:
     """The node with the NoSchedule taints that its conditions ask for, and no NoExecute taint that they contradict."""
     states = {(each.type, each.status) for each in node.status.conditions}
     wanted = {key for state, key in _CONDITION_TAINTS.items() if state in states}

@@ -102,6 +102,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "job": ("job/completes",),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
     "scale": ("scale/stable", "scale/bounded"),
+    "evict": ("evict/stable",),
 }
 
 

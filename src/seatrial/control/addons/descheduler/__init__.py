@@ -86,6 +86,9 @@ _BALANCE: Final[Mapping[str, tuple[type[Any], Any]]] = {
     "RemovePodsViolatingTopologySpreadConstraint": (topologyspread.SpreadArgs, topologyspread.run),
 }
 
+PLUGINS: Final = frozenset((*_DESCHEDULE, *_BALANCE, "DefaultEvictor"))
+"""The plugins that do something here."""
+
 CONTROLLER: Final = Controller(
     name="sigs.k8s.io.descheduler",
     actor="Descheduler",
