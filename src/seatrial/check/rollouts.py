@@ -24,15 +24,17 @@ from seatrial.check.model.pods import Ageing, Outcome, Placing, Running
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import Memo, Slot, Space, State
 from seatrial.check.model.user import Objects, Pair, PlanStep, Progress, User
-from seatrial.control import CONTROLLERS, relations, scheduler
+from seatrial.control import CONTROLLERS, nodelifecycle, relations, scheduler
 from seatrial.control.controller import NEWEST_MINOR, Relation
 from seatrial.control.daemonset import GENERATION_ANNOTATION
 from seatrial.control.ownership import ready_since
+from seatrial.control.writes import UpdateStatus
 from seatrial.kube.objects import (
     ContainerStatus,
     ControllerRevision,
     DaemonSet,
     Deployment,
+    LimitRange,
     Node,
     Object,
     PersistentVolumeClaim,
@@ -55,8 +57,8 @@ class Kind:
     controllers: tuple[str, ...]
     holds: tuple[type, ...]
     """What a state holds beside the pods, the workload itself first."""
-    done: Callable[[Workload, Objects], bool]
-    """Whether all pods are of the present template and available; looks at `judged`."""
+    done: Callable[[Workload, Objects, frozenset[str]], bool]
+    """Whether all pods are of the present template and available, but for those on some nodes; looks at `judged`."""
     judged: tuple[type, ...]
     forget: Callable[[Object], Object]
     """Takes off what only repeats the rest of the state."""
@@ -100,6 +102,10 @@ class Setting:
     quotas: tuple[ResourceQuota, ...] = ()
     """Those of the workload's namespace, as they count the other pods."""
     named_nodes: frozenset[str] = frozenset()
+    limits: tuple[LimitRange, ...] = ()
+    """Those of the workload's namespace."""
+    dying: tuple[Node, ...] = ()
+    """Nodes that fall silent once the install is complete, and stay so: as they are from then on."""
     collapses: bool = True
     minor: int = NEWEST_MINOR
 
@@ -109,7 +115,7 @@ class Setting:
         nodes = b"\n".join(canonical(node) for node in self.nodes)
         named = " ".join(sorted(self.named_nodes)).encode()
         plan = " ".join(revision.mark for revision in self.plan).encode()
-        rest = sorted(canonical(item) for item in (*self.others, *self.quotas))
+        rest = sorted(canonical(item) for item in (*self.others, *self.quotas, *self.limits, *self.dying))
         return (canonical(self.workload), nodes, named, plan, *rest)
 
 
@@ -119,6 +125,7 @@ class Rollout:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.kind = KINDS[type(setting.workload)]
+        self._dead = frozenset(node.metadata.name for node in setting.dying)
         workload = with_metadata(setting.workload, uid="workload", generation=1, creation_timestamp=LONG_AGO)
         nodes, together = setting.nodes, False
         if setting.collapses and (node := _any_node_will_do(setting)) is not None:
@@ -132,7 +139,16 @@ class Rollout:
         ignores = (Relation.SIBLING,) if together else ()
         fixed = setting.others if counted else ()
         self.controls = [
-            Control(each, pool, space, setting.minor, fixed=fixed, ignores=ignores, stops_at_once=at_once)
+            Control(
+                each,
+                pool,
+                space,
+                setting.minor,
+                fixed=fixed,
+                ignores=ignores,
+                stops_at_once=at_once,
+                limits=setting.limits,
+            )
             for each in CONTROLLERS
             if each.name in self.kind.controllers or (each.subject is ResourceQuota and counted)
         ]
@@ -141,9 +157,9 @@ class Rollout:
             Placing(pool, space, setting.others, setting.minor),
             Running(pool, space, self._behaves, setting.minor),
             *([Ageing(pool, space, workload.spec.min_ready_seconds)] if workload.spec.min_ready_seconds else []),
-            User(pool, space, self._plan(), self.kind.judged),
+            User(pool, space, self._plan(), (*self.kind.judged, *([Node, Pod] if setting.dying else []))),
         ]
-        exchangeable = () if together else symmetry.groups(nodes, setting.others, setting.named_nodes)
+        exchangeable = () if together else symmetry.groups(nodes, setting.others, setting.named_nodes | self._dead)
         self.model = Model(
             pool,
             space,
@@ -158,10 +174,10 @@ class Rollout:
         return any(control.sampled_ties for control in self.controls)
 
     def changes(self, state: State) -> int:
-        """How many steps of the plan have been made."""
+        """How many changes of the user's have been made."""
         (number,) = state[self.space.slots[Progress]]
         made: int = self.pool[number].made
-        return made
+        return max(0, made - bool(self._dead))
 
     def pods(self, state: State) -> tuple[Pod, ...]:
         return tuple(self.pool[number] for number in state[self.space.pods])
@@ -174,7 +190,7 @@ class Rollout:
         objects: Objects = {kind: tuple(self.pool[number] for number in slot) for kind, slot in shown}
         (workload,) = objects[type(self.setting.workload)]
         assert isinstance(workload, Deployment | StatefulSet | DaemonSet)
-        return self.kind.done(workload, objects)
+        return self.kind.done(workload, objects, self._dead)
 
     def census(self, state: State) -> str:
         """`3 old pods ready, 1 new pod without a node`."""
@@ -201,6 +217,9 @@ class Rollout:
 
     def _plan(self) -> tuple[PlanStep, ...]:
         steps = []
+        if self._dead:
+            what = " and ".join(sorted(self._dead))
+            steps.append(PlanStep(f"{what} stop{'s' * (len(self._dead) == 1)} answering", self._lose_nodes, "Node"))
         for number, revision in enumerate(self.setting.plan):
             steps.append(PlanStep(revision.action, partial(self._change, revision, number == 0)))
         return tuple(steps)
@@ -208,9 +227,23 @@ class Rollout:
     def _change(self, revision: Revision, waits: bool, objects: Objects) -> Sequence[Pair] | None:
         (before,) = objects[type(self.setting.workload)]
         assert isinstance(before, Deployment | StatefulSet | DaemonSet)
-        if waits and not self.kind.done(before, objects):
+        if waits and not self.kind.done(before, objects, self._dead):
             return None
         return ((before, with_template(before, revision.marked(before.spec.template))),)
+
+    def _lose_nodes(self, objects: Objects) -> Sequence[Pair] | None:
+        (workload,) = objects[type(self.setting.workload)]
+        assert isinstance(workload, Deployment | StatefulSet | DaemonSet)
+        if not self.kind.done(workload, objects, frozenset()):
+            return None
+        pairs: list[Pair] = []
+        for node in self.setting.dying:
+            name = node.metadata.name
+            pairs.append((next(each for each in objects[Node] if each.metadata.name == name), node))
+            there = [each for each in objects[Pod] if isinstance(each, Pod) and each.spec.node_name == name]
+            told = nodelifecycle.lost(node, there, NOW)
+            pairs += [(write.before, write.after) for write in told if isinstance(write, UpdateStatus)]
+        return pairs
 
     def _behaves(self, pod: Pod) -> tuple[Outcome, ...]:
         if ready_since(pod) is not None:
@@ -272,7 +305,7 @@ def _any_node_will_do(setting: Setting) -> Node | None:
     return next((node for node in setting.nodes if node.metadata.name in feasible), None)
 
 
-def _deployment_done(workload: Workload, objects: Objects) -> bool:
+def _deployment_done(workload: Workload, objects: Objects, _dead: frozenset[str]) -> bool:
     """Upstream's `DeploymentComplete`, by the ReplicaSets' status, which the Deployment's own only repeats."""
     assert isinstance(workload, Deployment)
     sets = [item for item in objects[ReplicaSet] if isinstance(item, ReplicaSet)]
@@ -293,10 +326,10 @@ def _same_template(deployment: Deployment, replica_set: ReplicaSet) -> bool:
     return canonical(msgspec.structs.replace(template, metadata=metadata)) == canonical(deployment.spec.template)
 
 
-def _pods_done(workload: Workload, objects: Objects, wanted: int) -> bool:
-    """As many pods as are wanted, all of the present template, ready and staying."""
+def _pods_done(workload: Workload, objects: Objects, wanted: int, dead: frozenset[str] = frozenset()) -> bool:
+    """As many pods as are wanted, all of the present template, ready and staying; those on dead nodes do not count."""
     marked = workload.spec.template.metadata.annotations.get(RESTARTED)
-    pods = [item for item in objects[Pod] if isinstance(item, Pod)]
+    pods = [item for item in objects[Pod] if isinstance(item, Pod) and item.spec.node_name not in dead]
     least = timedelta(seconds=workload.spec.min_ready_seconds)
     kept = _kept(workload)
     return len(pods) == wanted and all(
@@ -314,18 +347,21 @@ def _kept(workload: Workload) -> frozenset[str]:
     return frozenset(f"{workload.metadata.name}-{ordinal}" for ordinal in range((rolling and rolling.partition) or 0))
 
 
-def _stateful_set_done(workload: Workload, objects: Objects) -> bool:
+def _stateful_set_done(workload: Workload, objects: Objects, _dead: frozenset[str]) -> bool:
     return _pods_done(workload, objects, machines.replicas(workload))
 
 
-def _daemon_set_done(workload: Workload, objects: Objects) -> bool:
+def _daemon_set_done(workload: Workload, objects: Objects, dead: frozenset[str]) -> bool:
     (item,) = objects[DaemonSet]
     assert isinstance(item, DaemonSet)
     status = item.status
-    return (
-        status.observed_generation >= item.metadata.generation
-        and status.updated_number_scheduled == status.number_available == status.desired_number_scheduled
-        and _pods_done(workload, objects, status.desired_number_scheduled)
+    if status.observed_generation < item.metadata.generation:
+        return False
+    if dead:
+        on_dead = {each.spec.node_name for each in objects[Pod] if isinstance(each, Pod)} & dead
+        return _pods_done(workload, objects, status.desired_number_scheduled - len(on_dead), dead)
+    return status.updated_number_scheduled == status.number_available == status.desired_number_scheduled and _pods_done(
+        workload, objects, status.desired_number_scheduled
     )
 
 

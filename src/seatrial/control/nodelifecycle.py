@@ -82,7 +82,7 @@ def _reconcile_node(seen: Seen, silence: timedelta) -> Decision:
             after = _unknown(node, seen.now)
             writes.append(UpdateStatus(node, after))
             if ready is not None and ready.status == "True":
-                writes += _lost(node, seen.all(Pod), seen.now)
+                writes += lost(node, seen.all(Pod), seen.now)
         else:
             wake_at = due
     tidy = _labelled(tainted(after, seen.now))
@@ -144,7 +144,7 @@ def _unknown(node: Node, now: datetime) -> Node:
     return replace(node, status=replace(node.status, conditions=tuple(conditions)))
 
 
-def _lost(node: Node, pods: Iterable[Pod], now: datetime) -> list[Write]:
+def lost(node: Node, pods: Iterable[Pod], now: datetime) -> list[Write]:
     """Said once, when a ready node falls silent: its pods serve no more, as far as anybody can tell."""
     message = f"Node {node.metadata.name} status is now: NodeNotReady"
     writes: list[Write] = [RecordEvent(node, "Normal", "NodeNotReady", message)]

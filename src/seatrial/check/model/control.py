@@ -30,7 +30,7 @@ from seatrial.control import relations
 from seatrial.control.batches import execute
 from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
 from seatrial.control.writes import RecordEvent
-from seatrial.kube.objects import Object, PodDisruptionBudget, ResourceQuota, canonical
+from seatrial.kube.objects import LimitRange, Object, PodDisruptionBudget, ResourceQuota, canonical
 
 TIE_ORDERS: Final = 60
 """So many ways to break ties are tried; if there are more the verdict says so (`ties/sampled`)."""
@@ -147,7 +147,8 @@ def _look(slots: Sequence[int]) -> Callable[[State], Any]:
 class Control:
     """`shown` are the slots that it looks at, its subject's first.
 
-    `fixed` are objects that it sees and that are no part of a state; `ignores` are reads that decide nothing here.
+    `fixed` are objects that it sees and that are no part of a state; `ignores` are reads that decide nothing here;
+    `limits` give new pods their sizes.
     """
 
     remembers = True
@@ -162,9 +163,10 @@ class Control:
         fixed: Sequence[Object] = (),
         ignores: Sequence[Relation] = (),
         stops_at_once: bool = False,
+        limits: Sequence[LimitRange] = (),
     ) -> None:
         self.name = controller.name
-        self._stops_at_once = stops_at_once
+        self._execute = partial(Execution, pool, stops_at_once=stops_at_once, limits=tuple(limits))
         self._controller = controller
         self._pool = pool
         self._minor = minor
@@ -450,11 +452,11 @@ class Control:
         named[type(item), item.metadata.namespace, item.metadata.name] = (subject, item)
         told = None if memory == ABSENT else pool[memory].value
         decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, (), told))
-        execution = Execution(pool, named, self._stops_at_once)
+        execution = self._execute(named)
         refused = execute(decision, execution.make)
         if refused and self._controller.hears_refusals and not execution.changed:
             decision = self._controller.reconcile(Seen(item, shown, NOW, self._minor, refused, told))
-            execution = Execution(pool, named, self._stops_at_once)
+            execution = self._execute(named)
             execute(decision, execution.make)
         pairs_found = list(execution.pairs())
         if self._memories != ABSENT:

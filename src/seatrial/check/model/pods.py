@@ -14,7 +14,7 @@ import msgspec
 
 from seatrial.check.model.pool import DRAWN, LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
-from seatrial.control import scheduler
+from seatrial.control import nodelifecycle, scheduler
 from seatrial.control.controller import NEWEST_MINOR
 from seatrial.control.lifecycle import sync
 from seatrial.control.lifecycle.facts import (
@@ -138,15 +138,22 @@ class Running:
         self._pool = pool
         self._behaves = behaves
         self._minor = minor
-        self.shown: tuple[int, ...] = (space.slots[Pod],)
+        self.shown: tuple[int, ...] = (space.slots[Pod], *([space.slots[Node]] if Node in space.slots else []))
         self._steps = Memo(self._step)
+        self._silent = Memo(self._silent_among)
 
     def effects(self, state: State) -> list[Effect]:
-        parts = [state[slot] for slot in self.shown]
+        pods, *nodes = [state[slot] for slot in self.shown]
+        silent = self._silent[nodes[0]] if nodes else frozenset()
         found: list[Effect] = []
-        for pod in dict.fromkeys(parts[0]):
-            found += self._steps[pod]
+        for pod in dict.fromkeys(pods):
+            if not silent or self._pool[pod].spec.node_name not in silent:
+                found += self._steps[pod]
         return found
+
+    def _silent_among(self, nodes: Slot) -> frozenset[str]:
+        """The nodes that do not answer: nothing starts and nothing ends on them."""
+        return frozenset(self._pool[node].metadata.name for node in nodes if is_silent(self._pool[node]))
 
     def _step(self, pod: int) -> tuple[Effect, ...]:
         item: Pod = self._pool[pod]
@@ -171,6 +178,11 @@ class Running:
         status = sync(named, facts(named, outcome), NOW, minor=self._minor).status
         again = msgspec.structs.replace(named, status=status)
         return sync(again, facts(named, outcome), NOW, minor=self._minor).status
+
+
+def is_silent(node: Node) -> bool:
+    ready = nodelifecycle.condition(node, "Ready")
+    return ready is not None and ready.status != "True"
 
 
 class Ageing:

@@ -26,6 +26,7 @@ class PlanStep:
 
     action: str
     change: Callable[[Objects], Sequence[Pair] | None]
+    actor: str = "User"
 
 
 class User:
@@ -53,4 +54,4 @@ class User:
         for before, after in pairs:
             old = ABSENT if before is None else self._pool.intern(before)
             changes.append((old, ABSENT if after is None else self._pool.intern(after)))
-        return [Effect((self.name, progress.made), tuple(changes), "User", step.action)]
+        return [Effect((self.name, progress.made), tuple(changes), step.actor, step.action)]

@@ -13,7 +13,7 @@ import msgspec
 
 from seatrial.check.model.pool import NOW, Pool, with_metadata
 from seatrial.check.model.space import ABSENT
-from seatrial.control import admission, disruption, quota
+from seatrial.control import admission, disruption, limitranges, quota
 from seatrial.control.writes import (
     Bind,
     Create,
@@ -26,7 +26,17 @@ from seatrial.control.writes import (
     UpdateStatus,
     Write,
 )
-from seatrial.kube.objects import Object, Pod, PodDisruptionBudget, ResourceQuota, canonical, parse_as, to_wire
+from seatrial.kube.objects import (
+    LimitRange,
+    Object,
+    PersistentVolumeClaim,
+    Pod,
+    PodDisruptionBudget,
+    ResourceQuota,
+    canonical,
+    parse_as,
+    to_wire,
+)
 
 T = TypeVar("T")
 Named = tuple[type, str, str]
@@ -37,9 +47,16 @@ _FINISHED: Final = ("Succeeded", "Failed")
 class Execution:
     """The writes of one decision; `named` are the objects it saw, with their numbers."""
 
-    def __init__(self, pool: Pool, named: Mapping[Named, tuple[int, Object]], stops_at_once: bool = False) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        named: Mapping[Named, tuple[int, Object]],
+        stops_at_once: bool = False,
+        limits: tuple[LimitRange, ...] = (),
+    ) -> None:
         self._pool = pool
         self._stops_at_once = stops_at_once
+        self._limits = limits
         self._named = named
         self._now: dict[Named, Object | None] = {}
         self._born: list[Object] = []
@@ -106,7 +123,9 @@ class Execution:
     def _create(self, write: Write, item: Object) -> None:
         if item.metadata.name and self._current(item) is not None:
             raise RefusedError(f'{item.kind.lower()}s "{item.metadata.name}" already exists')
-        made = born(item)
+        made = born(item, self._limits)
+        if isinstance(made, Pod | PersistentVolumeClaim) and (why := limitranges.refusal(made, self._limits)):
+            raise RefusedError(f'{item.kind.lower()}s "{item.metadata.generate_name}" is forbidden: {why}')
         quotas = [each for each in self._all(ResourceQuota) if each.metadata.namespace == made.metadata.namespace]
         try:
             charged = quota.charge(quotas, made, None, NOW) if quotas else ()
@@ -131,16 +150,19 @@ class Execution:
         self._now[_name(pod)] = deleted(marked, None, Propagation.BACKGROUND)
 
 
-_births: dict[tuple[type, bytes], Object] = {}
+_births: dict[tuple[type, bytes, tuple[bytes, ...]], Object] = {}
 
 
-def born(item: Object) -> Object:
+def born(item: Object, limits: tuple[LimitRange, ...] = ()) -> Object:
     """A new object as the server stores it: admitted, without a drawn name, of the present."""
     meta = item.metadata
-    key = (type(item), canonical(item))
+    key = (type(item), canonical(item), tuple(canonical(each) for each in limits))
     found = _births.get(key)
     if found is None:
-        admitted = parse_as(type(item), admission.admit(to_wire(item), now=NOW))
+        wire = to_wire(item)
+        if isinstance(item, Pod):
+            wire = limitranges.defaulted(wire, limits)
+        admitted = parse_as(type(item), admission.admit(wire, now=NOW))
         uid = "/".join((item.kind, meta.namespace, meta.name)) if meta.name else ""
         found = with_metadata(admitted, uid=uid, generation=1, creation_timestamp=NOW, resource_version="")
         _births[key] = found

@@ -100,6 +100,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "start": ("start/converges", "start/dependencies"),
     "probe": ("probe/startup-time", "probe/cascade"),
     "job": ("job/completes",),
+    "quota": ("quota/leaves-room",),
     "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
     "scale": ("scale/stable", "scale/bounded"),
     "evict": ("evict/stable",),

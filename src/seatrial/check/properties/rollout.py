@@ -12,30 +12,25 @@ ends. With the strategy OnDelete, or below a partition, pods change only when so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from seatrial.check import explore, machines, story
+from seatrial.check import explore, machines, quotas, story
 from seatrial.check.budget import Budget
 from seatrial.check.edits import REMOVED, Change, Changes
-from seatrial.check.model.pool import NOW
 from seatrial.check.model.space import State
 from seatrial.check.properties import Property, Question
 from seatrial.check.rollouts import ROLLBACK, UPGRADE, Revision, Rollout, Setting, Workload
 from seatrial.check.system import Entry, Path
 from seatrial.check.verdicts import Answer, Covered, Verdict
-from seatrial.control import quota, relations
-from seatrial.control.writes import UpdateStatus
 from seatrial.kube.objects import (
     DaemonSet,
     Deployment,
     JsonObject,
     Node,
-    Pod,
-    ResourceQuota,
     StatefulSet,
     to_wire,
 )
@@ -147,18 +142,9 @@ def setting(
     named = frozenset(node.metadata.name for node in nodes if f'"{node.metadata.name}"' in text)
     minor = int(question.system.version.split(".")[1])
     namespace = workload.metadata.namespace
-    quotas = tuple(
-        _counting(each, others) for each in question.system.all(ResourceQuota) if each.metadata.namespace == namespace
-    )
-    return Setting(workload, nodes, plan, tuple(others), quotas, named, minor=minor)
-
-
-def _counting(before: ResourceQuota, pods: Sequence[Pod]) -> ResourceQuota:
-    """The quota as its controller has left it once these pods were there."""
-    named = msgspec.structs.replace(before, metadata=msgspec.structs.replace(before.metadata, uid=before.metadata.name))
-    seen = relations.observe(quota.CONTROLLER, named, {Pod: pods}, NOW)
-    told = [write.after for write in quota.CONTROLLER.reconcile(seen).writes if isinstance(write, UpdateStatus)]
-    return next((each for each in told if isinstance(each, ResourceQuota)), named)
+    counted = tuple(quotas.counting(each, others) for each in quotas.of_namespace(question.system, namespace))
+    limits = quotas.ranges(question.system, namespace)
+    return Setting(workload, nodes, plan, tuple(others), counted, named, limits=limits, minor=minor)
 
 
 def run(asked: Setting, budget: Budget) -> Exploration:
