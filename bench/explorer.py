@@ -8,11 +8,10 @@ from __future__ import annotations
 import resource
 import time
 
-from seatrial.check import explore
+from seatrial.check import explore, rolling
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
 from seatrial.check.model.model import Model
-from seatrial.check.properties import rollout
 from seatrial.check.rollouts import Rollout, Setting
 from seatrial.control import admission
 from seatrial.kube.objects import Deployment, parse_as
@@ -67,7 +66,7 @@ def main(max_states: int = 60_000, runs: int = 5) -> None:
 def whole_verdict() -> None:
     """What a user waits for: exploring, judging every state, looking for endless runs."""
     started = time.process_time()
-    found = rollout.run(setting(collapses=True), Budget())
+    found = rolling.run(setting(collapses=True), Budget())
     took = time.process_time() - started
     print("the whole verdict, nodes taken together")
     print(f"  {took:.2f} s CPU; proved: {found.endless is None and found.short is None and found.ends > 0}")

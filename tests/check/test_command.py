@@ -120,7 +120,11 @@ def test_recreate_takes_all_pods_away_and_promises_none() -> None:
 
 
 def test_a_paused_deployment_never_installs_and_resuming_it_is_the_repair() -> None:
-    converges, available, rollback = verdicts(WEB.replace("  replicas: 2", "  paused: true"), "rollout/*", 1)
+    asked = ("rollout/converges", "rollout/available", "rollout/rollback")
+    text = WEB.replace("  replicas: 2", "  paused: true")
+    converges, available, rollback = (
+        next(each for each in verdicts(text, "rollout/*", 1) if each["property"] == name) for name in asked
+    )
     assert converges["verdict"] == "refuted"
     assert converges["message"].startswith("the install never ends: it is paused")
     assert [(edit["path"], edit["to"]) for edit in converges["repairs"][0]["edits"]] == [("spec.paused", False)]

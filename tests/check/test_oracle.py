@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from seatrial.check import rolling
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
-from seatrial.check.properties import rollout
 from seatrial.check.rollouts import KINDS, Setting, Workload
 from seatrial.control import CONTROLLERS, admission, relations, scheduler
 from seatrial.control.controller import Controller
@@ -218,7 +218,7 @@ def web(replicas: int, surge: int, missing: int, *, apart: bool, strategy: str =
 def agree(workload: Workload, count: int, missing: int) -> tuple[bool, bool]:
     nodes = tuple(ordinary(index) for index in range(count))
     expected = explore(workload, nodes, missing)
-    checked = rollout.run(Setting(workload, nodes), Budget(states=50_000))
+    checked = rolling.run(Setting(workload, nodes), Budget(states=50_000))
     assert checked.graph.complete
     assert (checked.endless is None, checked.short is None) == expected
     return expected

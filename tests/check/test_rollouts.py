@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from seatrial import project
-from seatrial.check import explore, judge
+from seatrial.check import explore, judge, rolling
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
-from seatrial.check.properties import rollout
 from seatrial.check.rollouts import Rollout, Setting
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.control import admission
@@ -47,8 +46,8 @@ def asked(replicas: int, surge: int, missing: int, *, nodes: int = 2, reduced: b
 @pytest.mark.parametrize(("replicas", "surge", "missing"), [(1, 1, 0), (2, 1, 0), (2, 0, 1), (2, 1, 1)])
 def test_reductions_change_no_answer(replicas: int, surge: int, missing: int) -> None:
     """With every node told from every other and nothing taken together, the answers are the same from more states."""
-    small = rollout.run(asked(replicas, surge, missing), Budget(states=100_000))
-    large = rollout.run(asked(replicas, surge, missing, reduced=False), Budget(states=100_000))
+    small = rolling.run(asked(replicas, surge, missing), Budget(states=100_000))
+    large = rolling.run(asked(replicas, surge, missing, reduced=False), Budget(states=100_000))
     assert small.graph.complete
     assert large.graph.complete
     assert (small.endless is None, small.short is None) == (large.endless is None, large.short is None) == (True, True)
@@ -63,7 +62,7 @@ def test_the_rollout_of_eight_replicas_has_a_known_number_of_states() -> None:
 
 
 def test_pods_count_only_after_their_minimum_ready_time() -> None:
-    found = rollout.run(asked(2, 1, 0, minReadySeconds=10), Budget(states=100_000))
+    found = rolling.run(asked(2, 1, 0, minReadySeconds=10), Budget(states=100_000))
     assert found.endless is None
     assert found.short is None
     assert found.ends > 0

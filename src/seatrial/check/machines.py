@@ -18,7 +18,7 @@ import msgspec
 
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption
-from seatrial.control import daemonset, priorities, relations, scheduler
+from seatrial.control import daemonset, nodelifecycle, priorities, relations, scheduler
 from seatrial.control.lifecycle import resize
 from seatrial.control.scheduler.board import HOSTNAME
 from seatrial.control.writes import Create
@@ -44,6 +44,7 @@ from seatrial.kube.objects import (
     StatefulSet,
     parse_as,
 )
+from seatrial.kube.objects.nodes import NodeCondition
 from seatrial.kube.objects.workloads import ReplicaSetSpec
 from seatrial.kube.quantities import Quantity
 
@@ -92,11 +93,20 @@ def ready(node: Node) -> Node:
     model = ordinary(0)
     allocatable: Mapping[str, object] = {**model.status.allocatable, **node.status.capacity, **node.status.allocatable}
     labels = {**model.metadata.labels, "kubernetes.io/hostname": node.metadata.name, **node.metadata.labels}
-    return msgspec.structs.replace(
+    joined = msgspec.structs.replace(
         node,
         metadata=msgspec.structs.replace(node.metadata, labels=labels),
         status=msgspec.structs.replace(node.status, allocatable=allocatable, capacity=allocatable),
     )
+    return nodelifecycle.tainted(joined, _NOW) if nodelifecycle.is_silent(joined) else joined
+
+
+def answering(node: Node) -> Node:
+    """A node that is silent as it was before."""
+    conditions = tuple(each for each in node.status.conditions if each.type != "Ready")
+    well = (*conditions, NodeCondition(type="Ready", status="True"))
+    status = msgspec.structs.replace(node.status, conditions=well)
+    return nodelifecycle.tainted(msgspec.structs.replace(node, status=status), _NOW)
 
 
 def template_of(workload: Workload) -> PodTemplateSpec:

@@ -195,9 +195,13 @@ class Rollout:
     def census(self, state: State) -> str:
         """`3 old pods ready, 1 new pod without a node`."""
         counts: dict[tuple[str, str], int] = {}
+        nodes = [self.pool[number] for number in state[self.space.slots[Node]]]
+        silent = {node.metadata.name for node in nodes if nodelifecycle.is_silent(node)}
         for pod in self.pods(state):
             age = f"{pod.metadata.annotations.get(RESTARTED) or 'old'} " if self.changes(state) else ""
-            if pod.metadata.deletion_timestamp is not None:
+            if pod.spec.node_name in silent:
+                how = "on a node that does not answer"
+            elif pod.metadata.deletion_timestamp is not None:
                 how = "stopping"
             elif not pod.spec.node_name:
                 how = "without a node"

@@ -17,6 +17,7 @@ from seatrial.check.machines import WORKLOADS, Workload
 from seatrial.check.model.model import Model
 from seatrial.check.model.pool import Pool
 from seatrial.check.model.space import ABSENT, Effect, Space, State
+from seatrial.check.model.user import User
 from seatrial.check.verdicts import Field, Step
 from seatrial.kube.objects import Object, Pod, PodTemplateSpec, ReplicaSet
 
@@ -75,14 +76,15 @@ def tell(
     for position, there in enumerate([*path[1:], *around]):
         if around and position == len(path) - 1:
             loop = len(steps)
+        before = state
         effect, state = _walk(model, state, graph.states[there])
         moves.append((effect, state))
-        if effect.actor == "User":
-            change = _step(model.pool, effect) or Step("User", effect.action)
+        if effect.label[0] == User.name:
+            change = _step(model.pool, effect) or Step(effect.actor, effect.action)
             if not installed:
-                text = f"installs {subject}; after {counted} moves of the cluster {census(state)}"
-                steps = [Step("User", text)]
-            steps.append(Step("User", effect.action, change.changes))
+                so_far = census(state if effect.actor == "User" else before)
+                steps = [Step("User", f"installs {subject}; after {counted} moves of the cluster {so_far}")]
+            steps.append(Step(effect.actor, effect.action, change.changes))
             installed = True
             continue
         counted += 1

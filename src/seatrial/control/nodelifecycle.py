@@ -54,6 +54,12 @@ def condition(node: Node, kind: str) -> NodeCondition | None:
     return next((each for each in node.status.conditions if each.type == kind), None)
 
 
+def is_silent(node: Node) -> bool:
+    """Whether the node says that it is not ready, or nothing; one without conditions has yet to speak."""
+    ready = condition(node, "Ready")
+    return ready is not None and ready.status != "True"
+
+
 # --- one node ---
 
 

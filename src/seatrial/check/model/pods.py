@@ -153,7 +153,7 @@ class Running:
 
     def _silent_among(self, nodes: Slot) -> frozenset[str]:
         """The nodes that do not answer: nothing starts and nothing ends on them."""
-        return frozenset(self._pool[node].metadata.name for node in nodes if is_silent(self._pool[node]))
+        return frozenset(self._pool[node].metadata.name for node in nodes if nodelifecycle.is_silent(self._pool[node]))
 
     def _step(self, pod: int) -> tuple[Effect, ...]:
         item: Pod = self._pool[pod]
@@ -178,11 +178,6 @@ class Running:
         status = sync(named, facts(named, outcome), NOW, minor=self._minor).status
         again = msgspec.structs.replace(named, status=status)
         return sync(again, facts(named, outcome), NOW, minor=self._minor).status
-
-
-def is_silent(node: Node) -> bool:
-    ready = nodelifecycle.condition(node, "Ready")
-    return ready is not None and ready.status != "True"
 
 
 class Ageing:

@@ -101,7 +101,14 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "probe": ("probe/startup-time", "probe/cascade"),
     "job": ("job/completes",),
     "quota": ("quota/leaves-room",),
-    "rollout": ("rollout/converges", "rollout/available", "rollout/rollback"),
+    "rollout": (
+        "rollout/converges",
+        "rollout/available",
+        "rollout/rollback",
+        "rollout/keeps-serving",
+        "rollout/bounded-surge",
+        "rollout/spread",
+    ),
     "scale": ("scale/stable", "scale/bounded"),
     "evict": ("evict/stable",),
 }

@@ -4,6 +4,9 @@
 `rollout/available`: after the change, no reachable state has fewer available pods than wanted - maxUnavailable.
 `rollout/rollback`: after a change to a template whose containers crash, taken back at any moment, every fair run ends
 with all pods of the first template available.
+`rollout/keeps-serving`: such a change leaves some pod available, at any moment.
+`rollout/bounded-surge`: the ReplicaSets of a Deployment together never ask for more than replicas + maxSurge.
+`rollout/spread`: a complete rollout leaves the pods spread as their constraints demand (DoNotSchedule).
 
 Deployments, StatefulSets and DaemonSets are explored each by itself (`rollouts`).
 A workload without replicas has nothing to roll out; a paused Deployment is explored like any other: its install never
@@ -13,24 +16,24 @@ ends. With the strategy OnDelete, or below a partition, pods change only when so
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
-from seatrial.check import explore, machines, quotas, story
-from seatrial.check.budget import Budget
+from seatrial.check import explore, machines, story
 from seatrial.check.edits import REMOVED, Change, Changes
-from seatrial.check.model.space import State
 from seatrial.check.properties import Property, Question
-from seatrial.check.rollouts import ROLLBACK, UPGRADE, Revision, Rollout, Setting, Workload
-from seatrial.check.system import Entry, Path
+from seatrial.check.rolling import Exploration, guarded, run, setting
+from seatrial.check.rolling import wanted as wanted_pods
+from seatrial.check.rollouts import ROLLBACK, UPGRADE, Setting, Workload
+from seatrial.check.system import Entry, Path, Place
 from seatrial.check.verdicts import Answer, Covered, Verdict
+from seatrial.control.relations import POD_TEMPLATE_HASH
 from seatrial.kube.objects import (
     DaemonSet,
     Deployment,
     JsonObject,
     Node,
+    PodDisruptionBudget,
     StatefulSet,
     to_wire,
 )
@@ -38,6 +41,9 @@ from seatrial.kube.objects import (
 CONVERGES = "rollout/converges"
 AVAILABLE = "rollout/available"
 ROLLS_BACK = "rollout/rollback"
+BOUNDED = "rollout/bounded-surge"
+SPREAD = "rollout/spread"
+KEEPS_SERVING = "rollout/keeps-serving"
 LARGEST = 500
 """Of a workload of more pods even the first states are too many."""
 _PREMISE = "the system has a Deployment, a StatefulSet or a DaemonSet that asks for pods and rolls out by itself"
@@ -52,7 +58,10 @@ PROPERTIES = (
     Property(
         name=AVAILABLE,
         asks="do enough pods stay available while a change of the template rolls out?",
-        formally="in every state after the change: available >= wanted - maxUnavailable",
+        formally=(
+            "in every state after the change: available >= max(wanted - maxUnavailable, minAvailable of a "
+            "PodDisruptionBudget that selects the pods)"
+        ),
         premise=_PREMISE,
         sometimes="some state lies after the change",
     ),
@@ -63,8 +72,32 @@ PROPERTIES = (
         premise=_PREMISE,
         sometimes="some run reaches done after the reversal",
     ),
+    Property(
+        name=KEEPS_SERVING,
+        asks="does some pod stay available while a change rolls out whose containers never get ready?",
+        formally="in every state after the change, taken back at any moment: available >= 1",
+        premise="a Deployment or StatefulSet of two or more pods replaces them step by step (not Recreate, OnDelete)",
+        sometimes="some state lies after the change",
+    ),
+    Property(
+        name=BOUNDED,
+        asks="do the ReplicaSets of a Deployment together never ask for more pods than replicas and maxSurge allow?",
+        formally="in every state: the sum of spec.replicas of the ReplicaSets <= replicas + maxSurge",
+        premise="the system has a Deployment that asks for pods",
+        sometimes="some state lies after the change",
+    ),
+    Property(
+        name=SPREAD,
+        asks="do the pods lie as their spread constraints ask once a rollout is complete?",
+        formally="in every state with done, for every constraint with DoNotSchedule: most - least <= maxSkew",
+        premise="a Deployment or StatefulSet has a topologySpreadConstraint with DoNotSchedule",
+        sometimes="some run reaches done",
+    ),
 )
+OF_UPGRADE = (CONVERGES, AVAILABLE, BOUNDED, SPREAD)
+OF_ROLLBACK = (ROLLS_BACK, KEEPS_SERVING)
 NAMES = (CONVERGES, AVAILABLE, ROLLS_BACK)
+"""Those that every workload has."""
 ASSUMPTIONS = {
     "nodes/fail=0": "no node fails",
     "containers/healthy": "containers of the files' templates start, pass their probes, stay up",
@@ -72,6 +105,7 @@ ASSUMPTIONS = {
     "controllers/fresh": "controllers see the current state, no lagging cache",
     "rollout/template-change": "one rollout follows, to a template of the same needs",
     "rollout/broken-template": "containers of the changed template crash before they are ready, every time",
+    "nodes/silent-stay-so": "nodes that the files show as not ready fell silent after the install, and stay silent",
     "storage/binds": "claims are bound and volumes attach wherever their pods go",
     "ties/sampled": "of pods that only names tell apart 60 choices were tried",
 }
@@ -82,26 +116,13 @@ ASSUMED = {
 }
 
 
-@dataclass(slots=True)
-class Exploration:
-    rollout: Rollout
-    graph: explore.Graph[State, Any]
-    endless: explore.Endless | None
-    short: int | None
-    """The first state with too few available pods."""
-    rolls: int
-    """How many states lie after a change of the user's: a proof about none of them would be empty."""
-    ends: int
-    """How many states have the last template everywhere."""
-
-
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for entry in question.system.entries:
         workload = entry.typed
         if not isinstance(workload, Deployment | StatefulSet | DaemonSet):
             continue
-        idle, large = _idle(workload, question.nodes), _wanted(workload, question.nodes) > LARGEST
+        idle, large = _idle(workload, question.nodes), wanted_pods(workload, question.nodes) > LARGEST
         if not idle and not large:
             verdicts += _workload(question, entry, workload, wanted)
             continue
@@ -117,7 +138,7 @@ def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
 
 def _idle(workload: Workload, nodes: tuple[Node, ...]) -> str:
     """Why there is nothing to roll out; empty if there is."""
-    if not _wanted(workload, nodes):
+    if not wanted_pods(workload, nodes):
         if isinstance(workload, DaemonSet):
             return "no machine is to run it, so there is nothing to roll out"
         return "it asks for no pods (replicas: 0), so there is nothing to roll out"
@@ -126,68 +147,32 @@ def _idle(workload: Workload, nodes: tuple[Node, ...]) -> str:
     return ""
 
 
-def _wanted(workload: Workload, nodes: tuple[Node, ...]) -> int:
-    if isinstance(workload, DaemonSet):
-        return len(machines.daemons_of(workload, nodes))
-    return machines.replicas(workload)
-
-
-def setting(
-    question: Question, workload: Workload, nodes: tuple[Node, ...], plan: tuple[Revision, ...] = UPGRADE
-) -> Setting:
-    others, _ = machines.place(question.system, nodes, without=workload)
-    text = " ".join(
-        msgspec.json.encode(entry.admitted).decode() for entry in question.system.entries if entry.key.kind != "Node"
-    )
-    named = frozenset(node.metadata.name for node in nodes if f'"{node.metadata.name}"' in text)
-    minor = int(question.system.version.split(".")[1])
-    namespace = workload.metadata.namespace
-    counted = tuple(quotas.counting(each, others) for each in quotas.of_namespace(question.system, namespace))
-    limits = quotas.ranges(question.system, namespace)
-    return Setting(workload, nodes, plan, tuple(others), counted, named, limits=limits, minor=minor)
-
-
-def run(asked: Setting, budget: Budget) -> Exploration:
-    rollout = Rollout(asked)
-    graph = explore.explore(rollout.model, budget)
-    wanted = _wanted(asked.workload, asked.nodes)
-    needed = wanted - machines.resolved_unavailable(asked.workload, wanted)
-    pods = rollout.space.pods
-    up = {number for number in {n for s in graph.states for n in s[pods]} if rollout.available(rollout.pool[number])}
-    short = None
-    rolls = ends = 0
-    done: dict[State, bool] = {}
-    for position, state in enumerate(graph.states):
-        changes = rollout.changes(state)
-        if changes:
-            rolls += 1
-            if short is None and sum(number in up for number in state[pods]) < needed:
-                short = position
-        if changes == len(asked.plan):
-            done[state] = rollout.done(state)
-            ends += done[state]
-    endless = explore.misses(graph, lambda state: done.get(state, False)) if graph.complete else None
-    return Exploration(rollout, graph, endless, short, rolls, ends)
-
-
 def _workload(question: Question, entry: Entry, workload: Workload, wanted: frozenset[str]) -> list[Verdict]:
     """The verdicts wanted. What was explored once is remembered, for most of an edited system stays as it was."""
     verdicts: list[Verdict] = []
-    for plan, names in ((UPGRADE, (CONVERGES, AVAILABLE)), (ROLLBACK, (ROLLS_BACK,))):
+    guard = guarded(question.system, workload)
+    for plan, names in ((UPGRADE, OF_UPGRADE), (ROLLBACK, OF_ROLLBACK)):
         if not wanted.intersection(names):
             continue
         asked = setting(question, workload, question.nodes, plan)
-        key = (asked.asked, id(entry), question.machines.name)
+        key = (asked.asked, id(entry), question.machines.name, guard and guard[0])
         if key not in question.known:
             # The entry is kept with the verdicts, so that no other can get its identity.
-            question.known[key] = (entry, _explored(question, entry, asked))
+            question.known[key] = (entry, _explored(question, entry, asked, guard))
         verdicts += [verdict for verdict in question.known[key][1] if verdict.property in wanted]
     return verdicts
 
 
-def _explored(question: Question, entry: Entry, asked: Setting) -> tuple[Verdict, ...]:
-    found = run(asked, question.budget.about(str(entry.key)))
-    sometimes = {"storage/binds": _claims(asked.workload), "ties/sampled": found.rollout.sampled_ties}
+def _explored(
+    question: Question, entry: Entry, asked: Setting, guard: tuple[int, PodDisruptionBudget] | None
+) -> tuple[Verdict, ...]:
+    workload = asked.workload
+    found = run(asked, question.budget.about(str(entry.key)), guard[0] if guard else 0)
+    sometimes = {
+        "storage/binds": _claims(workload),
+        "ties/sampled": found.rollout.sampled_ties,
+        "nodes/silent-stay-so": bool(asked.dying),
+    }
     assumptions = (question.machines.name, *ASSUMED[asked.plan], *(name for name, holds in sometimes.items() if holds))
     base = Verdict(
         property=ROLLS_BACK,
@@ -198,12 +183,34 @@ def _explored(question: Question, entry: Entry, asked: Setting) -> tuple[Verdict
         covered=Covered(len(found.graph.edges), found.graph.transitions),
         assumptions=assumptions,
     )
+
+    def of(name: str) -> Verdict:
+        return msgspec.structs.replace(base, property=name)
+
+    verdicts = []
     if asked.plan is ROLLBACK:
-        return (_rolls_back(question, entry, found, base),)
-    return (
-        _converges(question, entry, found, msgspec.structs.replace(base, property=CONVERGES)),
-        _available(question, entry, found, msgspec.structs.replace(base, property=AVAILABLE)),
-    )
+        verdicts.append(_rolls_back(question, entry, found, of(ROLLS_BACK)))
+        if _replaces_step_by_step(workload):
+            verdicts.append(_keeps_serving(question, entry, found, of(KEEPS_SERVING)))
+        return tuple(verdicts)
+    verdicts.append(_converges(question, entry, found, of(CONVERGES)))
+    verdicts.append(_available(question, entry, found, of(AVAILABLE), guard))
+    if isinstance(workload, Deployment):
+        verdicts.append(_bounded(question, entry, found, of(BOUNDED)))
+    if _must_be_spread(workload):
+        verdicts.append(_spread(question, entry, found, of(SPREAD)))
+    return tuple(verdicts)
+
+
+def _replaces_step_by_step(workload: Workload) -> bool:
+    if isinstance(workload, DaemonSet) or machines.replicas(workload) < 2:
+        return False
+    return not isinstance(workload, Deployment) or workload.spec.strategy.type != "Recreate"
+
+
+def _must_be_spread(workload: Workload) -> bool:
+    rules = workload.spec.template.spec.topology_spread_constraints
+    return not isinstance(workload, DaemonSet) and any(rule.when_unsatisfiable != "ScheduleAnyway" for rule in rules)
 
 
 def _claims(workload: Workload) -> bool:
@@ -229,7 +236,7 @@ def _converges(question: Question, entry: Entry, found: Exploration, base: Verdi
     if found.endless is None:
         if not found.ends:
             raise AssertionError(f"no run of {entry.key} ends, and none is endless: the model is wrong")
-        count = _wanted(workload, question.nodes)
+        count = wanted_pods(workload, question.nodes)
         orders = "in every order that the assumptions leave"
         message = f"installing it and changing its template ends with {count} new pods available, {orders}"
         return msgspec.structs.replace(base, message=message)
@@ -249,30 +256,105 @@ def _converges(question: Question, entry: Entry, found: Exploration, base: Verdi
     )
 
 
-def _available(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
-    workload = found.rollout.setting.workload
-    wanted = _wanted(workload, question.nodes)
-    needed = wanted - machines.resolved_unavailable(workload, wanted)
+def _available(
+    question: Question,
+    entry: Entry,
+    found: Exploration,
+    base: Verdict,
+    guard: tuple[int, PodDisruptionBudget] | None,
+) -> Verdict:
+    needed = found.needed
+    says = f", as PodDisruptionBudget {guard[1].metadata.name} says" if guard and guard[0] == needed else ""
     if found.short is not None:
         told = _tell(question, base, found, found.short, None)
-        field = "strategy" if isinstance(workload, Deployment) else "updateStrategy"
+        places = [_strategy(entry)]
+        if says and guard:
+            budget = question.system.get("PodDisruptionBudget", guard[1].metadata.namespace, guard[1].metadata.name)
+            places += [budget.place("spec", "minAvailable")] if budget else []
         return msgspec.structs.replace(
             base,
             verdict=Answer.REFUTED,
-            message=f"during a rollout fewer than {needed} pods are available",
-            places=(entry.place("spec", field),),
+            message=f"during a rollout fewer than {needed} pods are available, where {needed} must be{says}"
+            if says
+            else f"during a rollout fewer than {needed} pods are available",
+            places=tuple(places),
             trace=told.steps,
         )
+    if (open_ := _undecided(found, base)) is not None:
+        return open_
+    message = f"at least {needed} of {_count(found)} pods stay available in every state of a rollout{says}"
+    return msgspec.structs.replace(base, message=message)
+
+
+def _count(found: Exploration) -> int:
+    asked = found.rollout.setting
+    dead = {node.metadata.name for node in asked.dying}
+    return wanted_pods(asked.workload, tuple(node for node in asked.nodes if node.metadata.name not in dead))
+
+
+def _strategy(entry: Entry) -> Place:
+    return entry.place("spec", "strategy" if isinstance(entry.typed, Deployment) else "updateStrategy")
+
+
+def _undecided(found: Exploration, base: Verdict) -> Verdict | None:
     if not found.graph.complete:
         return _unknown(found, base)
     if not found.rolls:
+        message = "the install never ends, so no rollout was reached (see rollout/converges)"
+        return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
+    return None
+
+
+def _bounded(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    workload = found.rollout.setting.workload
+    most = machines.replicas(workload) + machines.resolved_surge(workload)
+    if found.peak.sizes > most:
         return msgspec.structs.replace(
             base,
-            verdict=Answer.UNKNOWN,
-            message="the install never ends, so no rollout was reached (see rollout/converges)",
+            verdict=Answer.REFUTED,
+            message=f"its ReplicaSets ask for {found.peak.sizes} pods at a time, where {most} are the most",
+            places=(_strategy(entry),),
+            trace=_tell(question, base, found, found.peak.at, None).steps,
         )
-    message = f"at least {needed} of {wanted} pods stay available in every state of a rollout"
-    return msgspec.structs.replace(base, message=message)
+    if (open_ := _undecided(found, base)) is not None:
+        return open_
+    message = (
+        f"its ReplicaSets never ask for more than {most} pods together; at most {found.peak.staying} run at a time"
+    )
+    return msgspec.structs.replace(base, message=f"{message}, besides those that stop")
+
+
+def _spread(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    if found.skewed is not None:
+        position, how = found.skewed
+        return msgspec.structs.replace(
+            base,
+            verdict=Answer.REFUTED,
+            message=f"a complete rollout leaves the pods unevenly spread for good: {how}",
+            places=(entry.place("spec", "template", "spec", "topologySpreadConstraints"),),
+            trace=_tell(question, base, found, position, None).steps,
+        )
+    if (open_ := _undecided(found, base)) is not None:
+        return open_
+    if not found.ends:
+        message = "the rollout never ends, so its end was not seen (see rollout/converges)"
+        return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
+    return msgspec.structs.replace(base, message="whenever a rollout is complete the pods lie as they ask to")
+
+
+def _keeps_serving(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
+    count = _count(found)
+    if found.outage is not None:
+        return msgspec.structs.replace(
+            base,
+            verdict=Answer.REFUTED,
+            message=f"a change whose containers never get ready takes away all {count} pods that work",
+            places=(_strategy(entry),),
+            trace=_tell(question, base, found, found.outage, None).steps,
+        )
+    if (open_ := _undecided(found, base)) is not None:
+        return open_
+    return msgspec.structs.replace(base, message="a change whose containers never get ready leaves some pods that work")
 
 
 def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verdict) -> Verdict:
@@ -280,7 +362,7 @@ def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verd
     if not found.graph.complete:
         return _unknown(found, base)
     if found.endless is None:
-        count = _wanted(workload, question.nodes)
+        count = wanted_pods(workload, question.nodes)
         message = f"a change that crashes, taken back at any moment, leaves {count} pods of the template before"
         return msgspec.structs.replace(base, message=message)
     if not found.rollout.changes(found.graph.states[found.endless.entry]):
@@ -315,6 +397,13 @@ def candidates(question: Question, verdict: Verdict) -> Iterator[Changes]:
         missing = Change(entry, (*rolling, "maxUnavailable"), 1)
         yield (missing,)
         yield (Change(entry, (*rolling, "maxSurge"), 0), missing)
+        if verdict.property == AVAILABLE:
+            yield (Change(entry, (*rolling, "maxUnavailable"), 0), Change(entry, (*rolling, "maxSurge"), 1))
+    if verdict.property == SPREAD:
+        yield from _spread_by_revision(entry, workload)
+    if isinstance(workload, DaemonSet) and workload.spec.update_strategy.rolling_update is not None:
+        for count in (1, 2, 3):
+            yield (Change(entry, ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable"), count),)
     if isinstance(workload, StatefulSet) and workload.spec.pod_management_policy != "Parallel":
         yield (Change(entry, ("spec", "podManagementPolicy"), "Parallel"),)
     affinity = workload.spec.template.spec.affinity
@@ -331,6 +420,14 @@ def candidates(question: Question, verdict: Verdict) -> Iterator[Changes]:
         yield (Change(entry, ("spec", "replicas"), count - 1),)
     if found := question.system.of("Node"):
         yield (Change(found[-1], (), _one_more(found[-1])),)
+
+
+def _spread_by_revision(entry: Entry, workload: Workload) -> Iterator[Changes]:
+    at: Path = ("spec", "template", "spec", "topologySpreadConstraints")
+    rules = workload.spec.template.spec.topology_spread_constraints
+    label = POD_TEMPLATE_HASH if isinstance(workload, Deployment) else "controller-revision-hash"
+    keys = {number: [*rule.match_label_keys, label] for number, rule in enumerate(rules)}
+    yield tuple(Change(entry, (*at, number, "matchLabelKeys"), found) for number, found in keys.items())
 
 
 def _one_more(node: Entry) -> JsonObject:
