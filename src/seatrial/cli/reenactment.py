@@ -28,7 +28,7 @@ from seatrial.control import CONTROLLERS, scheduler
 from seatrial.control.lifecycle import sync
 from seatrial.control.ownership import ready_since
 from seatrial.control.writes import Bind, Delete, RefusedError, UpdateStatus
-from seatrial.kube.objects import JsonObject, Namespace, Node, Object, Pod, to_wire
+from seatrial.kube.objects import JsonObject, Namespace, Node, Object, Pod, ResourceQuota, to_wire
 from seatrial.kube.objects.pods import PodCondition
 from seatrial.kube.patches import diff_merge
 from seatrial.server.requests import MERGE_PATCH, Options
@@ -97,11 +97,14 @@ class _Stage:
         raw["metadata"] = {key: value for key, value in raw["metadata"].items() if key in kept}
         resource = self._api.kind(*item.identity)
         self._api.create(resource, item.metadata.namespace, raw, Options(trusted=True))
-        if isinstance(item, Node):
-            status = {"status": raw.get("status", {})}
-            self._api.patch(
-                resource, "", item.metadata.name, status, MERGE_PATCH, Options(trusted=True), subresource="status"
-            )
+        if isinstance(item, Node | ResourceQuota):
+            self._set_status(item)
+
+    def _set_status(self, item: Object) -> None:
+        status = {"status": to_wire(item).get("status", {})}
+        meta, resource = item.metadata, self._api.kind(*item.identity)
+        trusted = Options(trusted=True)
+        self._api.patch(resource, meta.namespace, meta.name, status, MERGE_PATCH, trusted, subresource="status")
 
     def move(self, effect: Effect, after: State) -> None:
         self._clock.run(_LATER)
@@ -185,10 +188,15 @@ class _Stage:
     def _user(self, effect: Effect) -> None:
         for old, new in effect.pairs:
             before, after = (None if number == ABSENT else self._pool[number] for number in (old, new))
-            if isinstance(before, Object) and isinstance(after, Object):
+            if isinstance(before, Pod) and isinstance(after, Pod):  # a pod on a node that stops answering
+                pod = self._like(before)
+                self._write(UpdateStatus(pod, msgspec.structs.replace(pod, status=after.status)))
+            elif isinstance(before, Object) and isinstance(after, Object):
                 patch = diff_merge(_desired(before), _desired(after))
                 resource = self._api.kind(*after.identity)
                 self._api.patch(resource, after.metadata.namespace, after.metadata.name, patch, MERGE_PATCH)
+                if isinstance(after, Node):
+                    self._set_status(after)
             elif isinstance(after, Object):
                 self._create(after)
             elif isinstance(before, Object):
