@@ -313,3 +313,27 @@ def test_a_mutating_webhook_of_pods_may_add_labels() -> None:
     )
     assert refuted(check(WEB + service + hook)) == []
     assert len(refuted(check(WEB + service))) == 1
+
+
+def test_the_same_object_in_two_files_is_no_other_workload() -> None:
+    assert refuted(check(f"{WEB}---\n{WEB}" + SERVICE)) == []
+
+
+def test_files_without_a_namespace_may_be_applied_where_a_binding_says() -> None:
+    binding = (
+        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: pilot}\n"
+        "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\n"
+        "subjects: [{kind: ServiceAccount, name: pilot, namespace: sea}]\n"
+    )
+    account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: pilot}\n"
+    report = check(binding + account)
+    assert refuted(report) == []
+    assert ["--namespace sea" in each.by for each in report.expects] == [True]
+    ((_, message),) = refuted(check(binding + account.replace("{name: pilot}", "{name: pilot, namespace: yard}")))
+    assert "lies in namespace yard" in message
+
+
+def test_a_monitor_of_any_namespace_may_mean_services_of_others() -> None:
+    report = check(MONITOR.replace("  selector:", "  namespaceSelector: {any: true}\n  selector:"))
+    assert refuted(report) == []
+    assert [each.what for each in report.expects if "app=web" in each.what]

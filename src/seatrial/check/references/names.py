@@ -165,6 +165,10 @@ def _missing(found: Found, reference: Reference, used: set[str]) -> None:
         return
     elif others and edge.at != "metadata.namespace":
         where, target_there = others[0]
+        if reference.elsewhere and _is_unplaced(target_there):
+            by = f"`kubectl apply --namespace {namespace}`, since the files name none"
+            found.expect(entry, f"{reference.shown} and what belongs to it", by, edge.then, reference.place_of_name)
+            return
         places = (target_there.entry.place("metadata", "namespace"),) if target_there.entry else ()
         message = f"{edge.then}: there is no {reference.shown}; the one there is lies in namespace {where}"
         found.defect(entry, message, reference.place_of_name, places)
@@ -271,6 +275,11 @@ def _port(found: Found, reference: Reference, service: Entry) -> None:
     has = ", ".join(" ".join(str(port[f]) for f in ("name", "port") if port.get(f)) for port in ports) or "none"
     message = f"{edge.then}: {reference.shown} has no port {wanted} (it has {has})"
     found.defect(reference.entry, message, at, (service.place("spec", "ports"),))
+
+
+def _is_unplaced(target: Target) -> bool:
+    """Whether the file leaves the namespace of an object to whoever applies it."""
+    return target.entry is not None and not value_at(target.entry.written, ("metadata", "namespace"))
 
 
 def _is_copied(target: Target) -> bool:

@@ -122,7 +122,7 @@ def _selection(found: Found, entry: Entry, selection: Selection, at: Path, raw: 
         hint, place_of = guess
         message = f"{selection.then}: no {what} have {text}; {hint}"
         found.defect(entry, message, at, (place_of,))
-    elif by := _brought_by(inventory, selection, namespaces, wanted):
+    elif by := _brought_by(inventory, selection, entry.key.namespace, namespaces, wanted):
         found.expect(entry, f"{what} with {text}", by, selection.then, at)
     else:
         found.defect(entry, f"{selection.then}: no {what} have {text}", at)
@@ -157,7 +157,7 @@ def _namespaces(found: Found, entry: Entry, selection: Selection, at: Path) -> l
     if not isinstance(raw, dict):
         return [own]
     if raw.get("any") is True:
-        return everywhere
+        return [*everywhere, ""]
     names = [str(name) for name in raw.get("matchNames") or ()]
     unknown = [name for name in names if name not in inventory.namespaces]
     for name in unknown:
@@ -193,10 +193,12 @@ def _labelled(inventory: Inventory, raw: Any, everywhere: list[str]) -> list[str
 
 
 def _brought_by(
-    inventory: Inventory, selection: Selection, namespaces: list[str], wanted: tuple[Requirement, ...]
+    inventory: Inventory, selection: Selection, own: str, namespaces: list[str], wanted: tuple[Requirement, ...]
 ) -> str:
     if selection.provided:
         return selection.provided
+    if len(namespaces) > 1 or namespaces != [own]:
+        return "whoever deploys what is meant in other namespaces"
     if selection.to != PODS:
         return ""
     for namespace in namespaces:
@@ -358,7 +360,8 @@ def _too_broad(found: Found, service: Entry, at: Path, templates: list[Template]
             continue  # pods without a port of that name are no endpoints of it
         number, protocol = int(target or 0), str(port.get("protocol") or "TCP")
         right = [each for each in templates if any(number == p[1] and protocol == p[2] for p in declared(each))]
-        wrong = [each for each in templates if each not in right and (declared(each) or each.ends)]
+        owners = {each.entry.key for each in right}
+        wrong = [each for each in templates if each.entry.key not in owners and (declared(each) or each.ends)]
         if right and wrong:
             owner = wrong[0].entry.key
             message = (
@@ -410,7 +413,7 @@ def _catches(found: Found, entry: Entry) -> None:
     found.count += 1
     for each in found.inventory.templates.get(entry.key.namespace, ()):
         other = each.entry
-        if other is entry or other.key.kind == "PodTemplate":
+        if other.key == entry.key or other.key.kind == "PodTemplate":  # the same one may be written in several files
             continue
         try:
             caught = all(Candidate(other, each.steady, each).meets(requirement) for requirement in wanted)
