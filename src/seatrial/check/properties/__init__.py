@@ -92,6 +92,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "references": ("references/exist",),
     "schema": ("schema/valid",),
     "network": ("network/reaches",),
+    "config": ("config/reaches",),
     "schedule": ("schedule/fits",),
     "preemption": ("schedule/preemption-stable",),
     "survival": ("schedule/survives", "schedule/survives-maintenance"),
