@@ -21,6 +21,7 @@ VERBS = {
     "check": "prove that a system will roll out and stay available, or show how it will not",
     "replay": "make a counterexample again on the embedded cluster",
     "explain": "tell what a property means and what verdicts assume",
+    "graph": "show what refers to what and who needs whom, with evidence; as a picture, too",
     "build": "build OCI images from Dockerfiles and Cargo projects",
     "image": "list, import, export and remove images",
 }

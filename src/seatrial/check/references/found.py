@@ -16,6 +16,8 @@ class Defect:
     entry: Entry
     message: str
     places: tuple[Place, ...]
+    missing: str = ""
+    """What is not there, if it is an object or pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class Found:
     outside: list[Outside] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
 
-    def defect(self, entry: Entry, message: str, at: Path, others: Iterable[Place] = ()) -> None:
-        self.defects.append(Defect(entry, message, (entry.place(*at), *others)))
+    def defect(self, entry: Entry, message: str, at: Path, others: Iterable[Place] = (), missing: str = "") -> None:
+        self.defects.append(Defect(entry, message, (entry.place(*at), *others), missing))
 
     def expect(self, entry: Entry, what: str, by: str, then: str, at: Path) -> None:
         self.outside.append(Outside(what, by, then, entry, entry.place(*at)))

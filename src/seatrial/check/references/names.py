@@ -160,18 +160,18 @@ def _missing(found: Found, reference: Reference, used: set[str]) -> None:
         places = (target.place("metadata", "name"),) if target else ()
         then = "it is left out" if reference.optional else edge.then
         message = f"{then}: there is no {reference.shown}; probably {candidate} is meant"
-        found.defect(entry, message, reference.place_of_name, places)
+        found.defect(entry, message, reference.place_of_name, places, reference.shown)
     elif reference.optional:
         return
     elif others and edge.at != "metadata.namespace":
         where, target_there = others[0]
         if reference.elsewhere and _is_unplaced(target_there):
             by = f"`kubectl apply --namespace {namespace}`, since the files name none"
-            found.expect(entry, f"{reference.shown} and what belongs to it", by, edge.then, reference.place_of_name)
+            found.expect(entry, reference.shown, by, edge.then, reference.place_of_name)
             return
         places = (target_there.entry.place("metadata", "namespace"),) if target_there.entry else ()
         message = f"{edge.then}: there is no {reference.shown}; the one there is lies in namespace {where}"
-        found.defect(entry, message, reference.place_of_name, places)
+        found.defect(entry, message, reference.place_of_name, places, reference.shown)
     elif (other := _other_group(inventory, reference)) is not None:
         message = f"{edge.then}: there is no {kind.partition('.')[0]} {name} of that API; it is {other.api_version}"
         found.defect(entry, message, (*reference.at, edge.kind), (other.place("apiVersion"),))
@@ -179,7 +179,8 @@ def _missing(found: Found, reference: Reference, used: set[str]) -> None:
         found.expect(entry, reference.shown, by, edge.then, reference.place_of_name)
     else:
         hint = near.told(name, known) if known else ""
-        found.defect(entry, f"{edge.then}: there is no {reference.shown}{hint}", reference.place_of_name)
+        message = f"{edge.then}: there is no {reference.shown}{hint}"
+        found.defect(entry, message, reference.place_of_name, (), reference.shown)
 
 
 def _brought_by(inventory: Inventory, reference: Reference) -> str:

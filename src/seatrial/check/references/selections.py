@@ -121,11 +121,11 @@ def _selection(found: Found, entry: Entry, selection: Selection, at: Path, raw: 
     if guess is not None:
         hint, place_of = guess
         message = f"{selection.then}: no {what} have {text}; {hint}"
-        found.defect(entry, message, at, (place_of,))
+        found.defect(entry, message, at, (place_of,), f"{what} with {text}")
     elif by := _brought_by(inventory, selection, entry.key.namespace, namespaces, wanted):
         found.expect(entry, f"{what} with {text}", by, selection.then, at)
     else:
-        found.defect(entry, f"{selection.then}: no {what} have {text}", at)
+        found.defect(entry, f"{selection.then}: no {what} have {text}", at, (), f"{what} with {text}")
 
 
 def _candidates(inventory: Inventory, to: str, namespaces: list[str]) -> list[Candidate]:
