@@ -99,6 +99,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "drain": ("drain/completes",),
     "storage": ("storage/attaches",),
     "start": ("start/converges", "start/dependencies"),
+    "cascade": ("nodes/cascade",),
     "probe": ("probe/startup-time", "probe/cascade"),
     "job": ("job/completes",),
     "quota": ("quota/leaves-room",),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -24,7 +25,7 @@ from seatrial.check import machines
 from seatrial.check.budgets import Budgets
 from seatrial.check.drains import Drains, Way, distinct
 from seatrial.check.ground import told
-from seatrial.check.properties import Property, Question
+from seatrial.check.properties import Parameter, Property, Question
 from seatrial.check.properties.drain import Guarded, drains_of, guards
 from seatrial.check.system import Entry, Place
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict
@@ -54,8 +55,9 @@ PROPERTIES = (
         sometimes="a drained node has had pods of the workload",
     ),
 )
-ASSUMPTIONS: Mapping[str, str] = {
-    "nodes/fail=1": "one node, or one zone, fails at a time",
+FAIL: Final = Parameter(1, "so many nodes ({value}), or one zone, fail at a time")
+ASSUMPTIONS: Mapping[str, str | Parameter] = {
+    "nodes/fail": FAIL,
     "drain/options": "drains ignore DaemonSets, and delete local data and pods without a controller",
     "others/as-written": "other workloads stand where the order of the files puts them",
     "containers/healthy": "containers of the files' templates start, pass their probes, stay up",
@@ -107,13 +109,14 @@ def _need(question: Question, entry: Entry, guarded: Sequence[Guarded], budgets:
 def _workload(
     question: Question, entry: Entry, need: Need, guarded: Sequence[Guarded], wanted: frozenset[str]
 ) -> list[Verdict]:
+    losses = max(0, int(question.assumed("nodes/fail", FAIL)))
     base = Verdict(
         property=SURVIVES,
         subject=str(entry.key),
         verdict=Answer.PROVED,
         message="",
         method="exploration",
-        assumptions=(question.machines.name, "nodes/fail=1", "others/as-written", "containers/healthy"),
+        assumptions=(question.machines.name, f"nodes/fail={losses}", "others/as-written", "containers/healthy"),
     )
     mine = tuple(each for each in guarded if any(owner is entry for owner, _ in each.owners))
     drains = drains_of(question, entry, mine, question.nodes)
@@ -124,28 +127,33 @@ def _workload(
         names = [name for name in (SURVIVES, MAINTENANCE) if name in wanted]
         return [msgspec.structs.replace(base, property=name, verdict=Answer.UNKNOWN, message=message) for name in names]
     ways, whole = drains.installed(drains.ground.budget)
-    fresh = _fresh(entry, need, drains, ways, whole, base)
+    fresh = _fresh(entry, need, drains, losses, ways, whole, base)
     found = [fresh] if SURVIVES in wanted else []
     if MAINTENANCE in wanted and fresh.verdict is Answer.PROVED:
         base = msgspec.structs.replace(base, property=MAINTENANCE, assumptions=(*base.assumptions, "drain/options"))
-        found.append(_after_maintenance(entry, need, drains, ways, base))
+        found.append(_after_maintenance(entry, need, drains, losses, ways, base))
     return found
 
 
-def _fresh(entry: Entry, need: Need, drains: Drains, ways: Sequence[Way], whole: bool, base: Verdict) -> Verdict:
+def _fresh(
+    entry: Entry, need: Need, drains: Drains, losses: int, ways: Sequence[Way], whole: bool, base: Verdict
+) -> Verdict:
     for way in ways:
-        for name, left, least in _losses(drains, way):
+        for name, left, least in _losses(drains, losses, way):
             wants = need.pods if least is None else least
             if left < wants:
                 return _lost(entry, need, drains, way, [*_installs(entry, way)], name, left, wants, base)
     if not whole:
         message = f"the budget for layouts ran out; in {len(ways)} of them enough pods are left"
         return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
-    message = f"whichever machine fails, at least {need.pods} of {drains.group.count} pods are left ({need.why})"
+    which = "whichever machine fails" if losses == 1 else f"whichever {losses} machines fail"
+    message = f"{which}, at least {need.pods} of {drains.group.count} pods are left ({need.why})"
     return msgspec.structs.replace(base, message=message, covered=Covered(len(ways), drains.used))
 
 
-def _after_maintenance(entry: Entry, need: Need, drains: Drains, ways: Sequence[Way], base: Verdict) -> Verdict:
+def _after_maintenance(
+    entry: Entry, need: Need, drains: Drains, losses: int, ways: Sequence[Way], base: Verdict
+) -> Verdict:
     budget = drains.ground.budget
     complete = True
     drained = 0
@@ -171,7 +179,7 @@ def _after_maintenance(entry: Entry, need: Need, drains: Drains, ways: Sequence[
                         Step("User", f"uncordons {name}; nothing moves pods back to it"),
                         *told(end.arrivals, end.moves),
                     ]
-                    worst = _worst(drains, end)
+                    worst = _worst(drains, losses, end)
                     if worst[1] < need.pods:
                         return _lost(entry, need, drains, end, steps, *worst, need.pods, base)
     if not complete:
@@ -189,24 +197,26 @@ def _installs(entry: Entry, way: Way) -> Iterator[Step]:
     yield from told(way.arrivals, way.moves)
 
 
-def _worst(drains: Drains, way: Way) -> tuple[str, int]:
-    """The node whose loss takes most, and how many pods are left then."""
+def _worst(drains: Drains, losses: int, way: Way) -> tuple[str, int]:
+    """The nodes whose loss takes most, and how many pods are left then."""
+    layout = way.state.layout
     placed = drains.group.count - way.state.waiting[0]
-    node = max(range(len(way.state.layout)), key=lambda each: len(way.state.layout[each]))
-    return drains.ground.nodes[node].metadata.name, placed - len(way.state.layout[node])
+    fullest = sorted(range(len(layout)), key=lambda each: -len(layout[each]))[:losses]
+    names = ", ".join(drains.ground.nodes[each].metadata.name for each in fullest) or "nothing"
+    return names, placed - sum(len(layout[each]) for each in fullest)
 
 
-def _losses(drains: Drains, way: Way) -> Iterator[tuple[str, int, int | None]]:
+def _losses(drains: Drains, losses: int, way: Way) -> Iterator[tuple[str, int, int | None]]:
     """What can be lost, how many pods are left then, and how many have to be if the need is another one."""
     placed = drains.group.count - way.state.waiting[0]
-    yield (*_worst(drains, way), None)
+    yield (*_worst(drains, losses, way), None)
     zones: dict[str, int] = {}
     for node, content in zip(drains.ground.nodes, way.state.layout, strict=True):
         zone = node.metadata.labels.get(ZONE)
         if zone is None:
             return
         zones[zone] = zones.get(zone, 0) + len(content)
-    if len(zones) > 1 and _speaks_of_zones(drains.group.pod.spec):
+    if losses and len(zones) > 1 and _speaks_of_zones(drains.group.pod.spec):
         zone = max(zones, key=lambda each: zones[each])
         yield f"zone {zone}", placed - zones[zone], 1
 
@@ -242,7 +252,7 @@ def _lost(
         places=tuple(dict.fromkeys((need.place, entry.place("spec", "replicas"), rules))),
         trace=(
             *steps,
-            Step("Fault", f"{lost} fails"),
+            Step("Fault", f"{lost} fail{'' if ', ' in lost else 's'}"),
             Step("Nobody", f"has pods of {entry.key.name} elsewhere but {left}: {why}"),
         ),
     )
