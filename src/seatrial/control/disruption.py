@@ -93,7 +93,7 @@ def reconcile(seen: Seen) -> Decision:
         desired_healthy=desired,
         expected_pods=expected,
         disrupted_pods=leaving,
-        disruptions_allowed=max(0, healthy - desired) if expected > 0 else 0,
+        disruptions_allowed=allowed(healthy, desired, expected),
         observed_generation=budget.metadata.generation,
     )
     return _written(budget, _judged(status, seen.now), told, recheck_at)
@@ -133,10 +133,10 @@ def evict(pod: Pod, budgets: Sequence[PodDisruptionBudget], now: datetime) -> Po
         return Refused(403, why, cause, name)
     if status.disruptions_allowed == 0:
         return Refused(429, too_many, _why_none(budget, cannot), name)
-    allowed = status.disruptions_allowed - 1
+    left = status.disruptions_allowed - 1
     leaving = {**status.disrupted_pods, pod.metadata.name: now.replace(microsecond=0)}
-    after = replace(status, disruptions_allowed=allowed, disrupted_pods=leaving)
-    return replace(budget, status=_judged(after, now) if not allowed else after)
+    after = replace(status, disruptions_allowed=left, disrupted_pods=leaving)
+    return replace(budget, status=_judged(after, now) if not left else after)
 
 
 def evicted(pod: Pod, now: datetime, reason: str, message: str) -> Pod:
@@ -189,13 +189,22 @@ def _with_condition(
 def _expected(budget: PodDisruptionBudget, pods: Sequence[Pod], seen: Seen) -> tuple[int, int, list[str]]:
     """How many pods there should be, how many of them healthy, and the pods without an owner. Raises `_CountError`."""
     at_most, at_least = budget.spec.max_unavailable, budget.spec.min_available
-    if at_most is not None:
+    if at_most is not None or isinstance(at_least, str):
         total, unmanaged = _scale(pods, seen)
-        return total, max(0, total - scaled(at_most, total, round_up=True)), unmanaged
-    if isinstance(at_least, str):
-        total, unmanaged = _scale(pods, seen)
-        return total, scaled(at_least, total, round_up=True), unmanaged
+        return total, wanted(at_least, at_most, total), unmanaged
     return (len(pods), at_least, []) if at_least is not None else (0, 0, [])
+
+
+def wanted(at_least: int | str | None, at_most: int | str | None, total: int) -> int:
+    """How many of `total` pods a budget wants healthy, by its minAvailable or its maxUnavailable."""
+    if at_most is not None:
+        return max(0, total - scaled(at_most, total, round_up=True))
+    return scaled(at_least, total, round_up=True)
+
+
+def allowed(healthy: int, desired: int, expected: int) -> int:
+    """How many pods may go now."""
+    return max(0, healthy - desired) if expected > 0 else 0
 
 
 def _scale(pods: Sequence[Pod], seen: Seen) -> tuple[int, list[str]]:

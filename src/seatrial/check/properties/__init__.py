@@ -100,6 +100,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "storage": ("storage/attaches",),
     "start": ("start/converges", "start/dependencies"),
     "cascade": ("nodes/cascade",),
+    "arithmetic": ("rollout/arithmetic", "autoscaling/arithmetic", "disruption/arithmetic"),
     "probe": ("probe/startup-time", "probe/cascade"),
     "job": ("job/completes",),
     "quota": ("quota/leaves-room",),
