@@ -88,7 +88,8 @@ def main() -> None:
                     what = "repaired" if repaired else "failing"
                     ratio = float(said[0]) / bar_s
                     print(
-                        f"{name}, {count:>3} nodes, {what:<8} {float(said[0]):6.2f} s  bar {bar_s:g} s  ratio {ratio:.2f}"
+                        f"{name}, {count:>3} nodes, {what:<8} {float(said[0]):6.2f} s  bar {bar_s:g} s "
+                        f" ratio {ratio:.2f}"
                         f"  {said[1]} {said[2]}, {said[3]} steps",
                         flush=True,
                     )
