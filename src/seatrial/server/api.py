@@ -35,6 +35,7 @@ from seatrial.server import (
     limits,
     measured,
     names,
+    podsecurity,
     priorities,
     quotas,
     roles,
@@ -251,6 +252,7 @@ class Api:
         roles.check(self, resource, raw, None, options.user)
         self._validate(resource, raw, None, options)
         limits.check(self, resource, raw)
+        podsecurity.check(self, resource, raw)
         quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         there = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
         if there is not None:

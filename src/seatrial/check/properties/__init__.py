@@ -103,6 +103,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "arithmetic": ("rollout/arithmetic", "autoscaling/arithmetic", "disruption/arithmetic"),
     "probe": ("probe/startup-time", "probe/cascade"),
     "job": ("job/completes",),
+    "admission": ("admission/possible",),
     "quota": ("quota/leaves-room",),
     "rollout": (
         "rollout/converges",

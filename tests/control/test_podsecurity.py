@@ -1,0 +1,104 @@
+"""Pod Security: levels, versions and upstream's words, in the function and at the door of the cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seatrial.control import podsecurity
+from seatrial.kube.objects import Pod, PodSpec, parse_as
+from seatrial.testing import Cluster
+
+GOOD: dict[str, Any] = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {"name": "a", "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+    ],
+}
+
+
+def told(level: str, spec: dict[str, Any], version: str = "latest") -> str:
+    labels = {podsecurity.ENFORCE: level, podsecurity.ENFORCE_VERSION: version}
+    return podsecurity.refusal(podsecurity.enforced(labels), parse_as(PodSpec, spec), {})
+
+
+def test_a_bare_pod_is_refused_in_upstreams_words_and_order() -> None:
+    """As the page https://kubernetes.io/docs/tutorials/security/cluster-level-pss/ shows it."""
+    assert told("restricted", {"containers": [{"name": "nginx"}]}) == (
+        'violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "nginx" must set '
+        'securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container "nginx" must set '
+        'securityContext.capabilities.drop=["ALL"]), runAsNonRoot != true (pod or container "nginx" must set '
+        'securityContext.runAsNonRoot=true), seccompProfile (pod or container "nginx" must set '
+        'securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")'
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "change", "words"),
+    [
+        ("baseline", {"hostNetwork": True, "hostPID": True}, "host namespaces (hostNetwork=true, hostPID=true)"),
+        ("baseline", {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, 'hostPath volumes (volume "v")'),
+        (
+            "restricted",
+            {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+            'restricted volume types (volume "v" uses restricted volume type "hostPath")',
+        ),
+        (
+            "baseline",
+            {"containers": [{"name": n, "ports": [{"hostPort": 80}]} for n in "ab"]},
+            'hostPort (containers "a", "b" use hostPort 80)',
+        ),
+        (
+            "baseline",
+            {"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_ADMIN", "NET_ADMIN"]}}}]},
+            'must not include "NET_ADMIN", "SYS_ADMIN" in securityContext.capabilities.add)',
+        ),
+        (
+            "restricted",
+            {"securityContext": {**GOOD["securityContext"], "runAsUser": 0}},
+            "pod must not set runAsUser=0",
+        ),
+    ],
+)
+def test_what_each_level_refuses(level: str, change: dict[str, Any], words: str) -> None:
+    assert told(level, GOOD) == ""
+    assert words in told(level, {**GOOD, **change})
+    assert told("privileged", {**GOOD, **change}) == ""
+
+
+def test_a_check_counts_from_its_version_on() -> None:
+    probe = {"tcpSocket": {"host": "10.0.0.1", "port": 80}}
+    spec = {"containers": [{"name": "a", "livenessProbe": probe}]}
+    assert told("baseline", spec, "v1.33") == ""
+    assert 'container "a" uses probe or lifecycle host "10.0.0.1"' in told("baseline", spec, "v1.34")
+    assert "capabilities" not in told("restricted", {"containers": [{"name": "a"}]}, "v1.21")
+
+
+def test_the_api_refuses_new_pods_and_leaves_those_that_are_there() -> None:
+    """A Deployment in a namespace that gets restricted keeps its pods and loses each that goes."""
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: a}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:1"}]}
+"""
+    with Cluster(nodes=1) as cluster:
+        cluster.apply(text)
+        assert cluster.settle()
+        labelled = text.partition("---")[0].replace("team: a", "pod-security.kubernetes.io/enforce: restricted")
+        cluster.apply(labelled)
+        first, second = (pod.metadata.name for pod in cluster.list(Pod))
+        cluster.delete("v1", "Pod", first, "shop")
+        cluster.advance(600)
+        assert [pod.metadata.name for pod in cluster.list(Pod)] == [second]
+        assert any("FailedCreate" in each and 'violates PodSecurity "restricted' in each for each in cluster.events())
