@@ -102,6 +102,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "cascade": ("nodes/cascade",),
     "arithmetic": ("rollout/arithmetic", "autoscaling/arithmetic", "disruption/arithmetic"),
     "probe": ("probe/startup-time", "probe/cascade"),
+    "stop": ("stop/graceful",),
     "job": ("job/completes",),
     "admission": ("admission/possible",),
     "quota": ("quota/leaves-room",),
