@@ -45,6 +45,7 @@ class _Outcome:
     failed: bool = False
     refused: tuple[Refusal, ...] = ()
     writes: int = 0
+    keeps_back_off: bool = False
 
 
 @dataclass(slots=True)
@@ -275,12 +276,17 @@ class ControlLoop:
             self._failures[item] = failures + 1
             retry_at = self._clock.now() + min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures, 20))
             self._retries[item] = min(retry_at, self._retries.get(item, retry_at))
-        else:
+        elif not outcome.keeps_back_off:
             self._failures.pop(item, None)
         wakes.append(self._retries.get(item))
         wake_at = min((at for at in wakes if at is not None), default=None)
         if wake_at is not None:
-            self._timers[item] = self._clock.call_at(max(wake_at, self._clock.now()), lambda: self._add(position, key))
+            self._timers[item] = self._clock.call_at(max(wake_at, self._clock.now()), lambda: self._look_again(item))
+
+    def _look_again(self, item: _Item) -> None:
+        """Upstream's queues know one time for each item, the earliest asked for: with it the others are gone."""
+        self._retries.pop(item, None)
+        self._add(*item)
 
     def _attempt(self, position: int, key: Key, refused: tuple[Refusal, ...]) -> _Outcome:
         """Observe, decide, write; stops where writes do not get through."""
@@ -300,7 +306,8 @@ class ControlLoop:
         if refused or not controller.hears_refusals:
             for refusal in now_refused:
                 logger.warning("%s: %s: %s", controller.name, named(refusal.write), refusal.message)
-        return _Outcome(decision.wake_at, bool(now_refused), now_refused, len(decision.writes))
+        failed = bool(now_refused)
+        return _Outcome(decision.wake_at, failed, now_refused, len(decision.writes), decision.keeps_back_off)
 
     def _seen(
         self, position: int, subject: Object, refused: tuple[Refusal, ...] = (), memory: Hashable | None = None

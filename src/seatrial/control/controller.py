@@ -91,6 +91,8 @@ class Decision:
     `memory` is handed to the subject's next decision, even if a write fails: what upstream's controller keeps in its
     process, and loses with it. A decision without it forgets.
 
+    A decision that `keeps_back_off` is none of upstream's syncs: what failed before is not mended by it.
+
     `batches` are stretches of the writes that upstream makes side by side (`slow_start`). There a refusal ends only the
     step it is in; the decision ends with the batch. Elsewhere a refusal ends the decision at once.
     """
@@ -99,6 +101,7 @@ class Decision:
     wake_at: datetime | None = None
     memory: Hashable | None = None
     batches: tuple[Batch, ...] = ()
+    keeps_back_off: bool = False
 
     def stages(self) -> Iterator[tuple[tuple[Write, ...], ...]]:
         """The writes in order: each batch as its steps, what is between them as one step."""

@@ -14,13 +14,14 @@ from typing import Final, cast
 
 from msgspec.structs import replace
 
+from seatrial.control import quota
 from seatrial.control.controller import Controller, Decision, Read, Relation, Seen
 from seatrial.control.job.conditions import outcome
 from seatrial.control.ownership import controller_reference
 from seatrial.control.writes import Create, Delete, RecordEvent, Refusal, UpdateStatus, Write
 from seatrial.kube import cronschedule
 from seatrial.kube.cronschedule import Schedule, ScheduleError
-from seatrial.kube.objects import CronJob, Job, Object, ObjectMeta
+from seatrial.kube.objects import CronJob, Job, Object, ObjectMeta, ResourceQuota
 from seatrial.kube.objects.batch import CronJobStatus, JobStatus
 from seatrial.kube.objects.services import ObjectReference
 from seatrial.kube.times import after
@@ -50,12 +51,13 @@ def reconcile(seen: Seen) -> Decision:
     memory = cast("_Memory | None", seen.memory)
     work = _Work(cron_job, seen)
     spec = cron_job.spec
+    is_edit = False
     is_new = memory is not None and (memory.schedule, memory.time_zone) != (spec.schedule, spec.time_zone)
     if seen.refused:
         work.explain(seen.refused[0])
         memory = None  # the next try comes before any other time, and takes its place
     elif is_new and work.take_up_schedule():
-        pass
+        is_edit = True
     elif memory is None or memory.created is None or not work.note_created(*memory.created):
         work.clean_up()
         work.look_at_jobs()
@@ -68,7 +70,7 @@ def reconcile(seen: Seen) -> Decision:
     times = (time for time in (pending, work.wake_at) if time is not None and time > seen.now)
     wake_at = min(times, default=None)
     kept = _Memory(spec.schedule, spec.time_zone, wake_at, work.created)
-    return Decision((*work.writes, *work.creations), wake_at, kept)
+    return Decision((*work.writes, *work.creations), wake_at, kept, keeps_back_off=is_edit)
 
 
 @dataclass(slots=True)
@@ -206,8 +208,6 @@ class _Work:
             self.tell("Normal", "JobAlreadyActive", why)
         else:
             self._replace_active()
-            if self._is_taken(name):
-                return
             self._create(name, due, schedule)
             return
         self._wait(schedule)
@@ -271,13 +271,22 @@ class _Work:
         """A stranger has the name: as in upstream nothing more happens until something changes."""
         return any(job.metadata.name == name and job not in self.jobs for job in self.seen.all(Job))
 
+    def _is_refused(self, job: Job) -> bool:
+        """Whether a quota refuses the Job: the API says so before it looks whether the name is taken."""
+        try:
+            quota.charge(self.seen.all(ResourceQuota), job, None, self.seen.now)
+        except quota.QuotaError:
+            return True
+        return False
+
     def _create(self, name: str, due: datetime, schedule: Schedule) -> None:
         there = next((job for job in self.jobs if job.metadata.name == name), None)
-        if there is not None:
+        job = self._job(name, due)
+        if there is not None and not self._is_refused(job):
             self._count(there, due)
             self._wait(schedule)
-        else:  # a refusal is tried again after a back-off, not at the next scheduled time
-            job = self._job(name, due)
+        elif not self._is_taken(name) or self._is_refused(job):
+            # a refusal is tried again after a back-off, not at the next scheduled time
             created = RecordEvent(self.cron_job, "Normal", "SuccessfulCreate", f"Created job {name}")
             self.creations = [Create(job), created]
             self.created = name, due
@@ -379,6 +388,7 @@ CONTROLLER: Final = Controller(
     reads=(
         Read(Job, Relation.OWNED, view=_view),
         Read(Job, Relation.NEIGHBOUR, view=_view_of_neighbour, wakes=False),
+        Read(ResourceQuota, Relation.NEIGHBOUR, wakes=False),
     ),
     reconcile=reconcile,
     hears_refusals=True,

@@ -1,7 +1,8 @@
 """The pod garbage collector: pods that no node will ever report on again, and ended ones when there are too many.
 
 Every 20 seconds, once for the whole cluster, so its subject is one that there is once. A node that is not there is
-given 40 seconds to appear before its pods are taken for lost; since when it is missing has to be remembered.
+asked for again after 40 seconds before its pods are taken for lost. That is remembered also if it comes meanwhile, and
+asked anew as long as it has pods: if it is missing by then, they have no 40 seconds of their own.
 """
 
 from __future__ import annotations
@@ -30,25 +31,24 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """When to look next, and the missing nodes, each with since when."""
+    """When to look next, and the nodes that were missing, each with the time to ask for it again."""
 
     due: datetime
-    missing: tuple[tuple[str, datetime], ...] = ()
+    doubted: tuple[tuple[str, datetime], ...] = ()
 
 
 def reconcile(seen: Seen) -> Decision:
     pods, nodes = seen.all(Pod), {node.metadata.name: node for node in seen.all(Node)}
     memory = seen.memory if isinstance(seen.memory, _Memory) else _Memory(_next_tick(seen.now))
     work = any(_is_doomed(pod, nodes) for pod in pods) or len(_terminated(pods)) > MOST_TERMINATED
-    if not work:
+    if not work and not memory.doubted:
         return Decision()
     if seen.now < memory.due:
         return Decision(wake_at=memory.due, memory=memory)
-    missing = _missing(pods, nodes, dict(memory.missing), seen.now)
-    lost = {name for name, since in missing.items() if since + QUARANTINE <= seen.now}
+    kept = _doubted(pods, nodes, seen.now) | {name: at for name, at in memory.doubted if at > seen.now}
+    lost = {name for name, at in memory.doubted if at <= seen.now and name not in nodes}
     writes = tuple(_writes(pods, nodes, lost, seen))
     due = _next_tick(seen.now)
-    kept = {name: since for name, since in missing.items() if name not in lost}
     if not kept and not writes:
         return Decision()
     return Decision(writes, due, _Memory(due, tuple(sorted(kept.items()))))
@@ -59,11 +59,9 @@ def _next_tick(now: datetime) -> datetime:
     return now + PERIOD - (now - _EPOCH) % PERIOD
 
 
-def _missing(
-    pods: Iterable[Pod], nodes: dict[str, Node], known: dict[str, datetime], now: datetime
-) -> dict[str, datetime]:
+def _doubted(pods: Iterable[Pod], nodes: dict[str, Node], now: datetime) -> dict[str, datetime]:
     names = {pod.spec.node_name for pod in pods if pod.spec.node_name and pod.spec.node_name not in nodes}
-    return {name: known.get(name, now) for name in names}
+    return dict.fromkeys(names, now + QUARANTINE)
 
 
 def _writes(pods: tuple[Pod, ...], nodes: dict[str, Node], lost: set[str], seen: Seen) -> Iterator[Write]:

@@ -1,8 +1,6 @@
 """Invents histories. A history is JSON, and says the same to `upstream/cronjob` and to `replay`.
 
-Left out is what is chance upstream: commands come at seconds of their own. And what is known to be otherwise here:
-while Jobs are refused no schedule or time zone changes (that ends the back-off here, there it goes on), and no Job of
-the CronJob has the name of the next one (it is found here, refused like a new one there).
+Left out is what is chance upstream: commands come at seconds of their own.
 """
 
 from __future__ import annotations
@@ -60,8 +58,6 @@ def invent(seed: int) -> Json:
     names = ["one", *(["two"] if dice.random() < 0.25 else [])]
     commands: list[Json] = []
     made = dict.fromkeys(names, 0)
-    refused = False
-    kept_out = "quota" if dice.random() < 0.5 else "job"
     for number, second in enumerate(times):
         name = dice.choice(names)
         fraction = dice.choice((0.0, 0.35, 0.35, 0.62, 0.9))
@@ -71,9 +67,6 @@ def invent(seed: int) -> Json:
             made[name] = 1
         else:
             command = _command(dice, name, schedules)
-            while command["do"] == kept_out or (refused and _retimes(command)):
-                command = _command(dice, name, schedules)
-        refused ^= command["do"] == "quota"
         commands.append({"at": second + fraction, "name": name, **command})
     return {"begin": int(begin.timestamp()), "commands": commands, "until": float(span_s + dice.randrange(60, 900))}
 
@@ -95,10 +88,6 @@ def _command(dice: Random, name: str, schedules: tuple[str, ...]) -> Json:
         case "job":
             return {"do": what, "ahead": dice.choice((0, 1, 1, 2, 5)), "owned": dice.random() < 0.5}
     return {"do": what}
-
-
-def _retimes(command: Json) -> bool:
-    return command["do"] == "patch" and not {"schedule", "timeZone"}.isdisjoint(command["spec"]["spec"])
 
 
 def _change(dice: Random, schedules: tuple[str, ...]) -> Json:

@@ -26,7 +26,7 @@ from tests.conformance.cronjob.histories import Json
 from tests.conformance.histories.targets import Requests
 
 TOGETHER_S = 0.4
-EDGE_OF_RATION = frozenset({1_000_148, 1_000_390})
+EDGE_OF_RATION = frozenset({1_000_259})
 """Seeds of histories with an event at the very moment at which its source may send one more: in the test upstream hears
 a millisecond later of what it wrote, and that decides."""
 SPACE = "default"

@@ -39,6 +39,7 @@ KNOWN: Final = {
     ),
     **dict.fromkeys(("statefulset-30-2", "statefulset-32-20"), _FOREGROUND),
     **dict.fromkeys(("statefulset-501-135", "statefulset-501-140"), _FOREGROUND),
+    **dict.fromkeys((f"statefulset-601-{number}" for number in (145, 202, 244, 297)), _FOREGROUND),
     "statefulset-501-29": _FIELDS,
     "daemonset-402-249": _STUCK,
     "job-402-1": _BATCHED,
