@@ -16,9 +16,8 @@ import msgspec
 
 from seatrial.check.model import keeping, symmetry
 from seatrial.check.model.control import Control
-from seatrial.check.model.keeping import Faults, Filling, Keeping, Tainting
+from seatrial.check.model.keeping import Draining, Faults, Filling, Keeping, PlacingOnce, Tainting, Uncordoning
 from seatrial.check.model.model import Model, Mover
-from seatrial.check.model.pods import Placing
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import Label, Space, State
 from seatrial.check.rollouts import KINDS
@@ -44,7 +43,8 @@ from seatrial.kube.objects import (
 
 Kept = Deployment | StatefulSet | ReplicaSet | ReplicationController
 KEPT: Final = (Deployment, StatefulSet, ReplicaSet, ReplicationController)
-FAULT: Final = Filling.name
+OPTIONAL: Final = (Filling.name, Draining.name)
+"""What need not happen."""
 ENDING: Final = (Tainting.name, f"{Keeping.name} fails", descheduler.CONTROLLER.name)
 """Acts by which pods end that nobody asked to end."""
 ANCIENT: Final = LONG_AGO - timedelta(days=3650)
@@ -98,7 +98,10 @@ class Upkeep:
             for each in _CONTROLLERS
             if each.subject in space.slots
         ]
-        placing = Placing(pool, space, keep.others, keep.minor)
+        same = symmetry.groups(keep.nodes, keep.others, keep.named_nodes)
+        slots = (space.pods, space.slots[Node]) if keep.pressure or keep.policies else (space.pods,)
+        rename = symmetry.Renaming(pool, same, slots) if same else None
+        placing = PlacingOnce(pool, space, keep.others, rename, keep.minor)
         nodes = Keeping(pool, space, keeping.healthy, keep.others, checks=names, minor=keep.minor)
         movers: list[Mover] = [*controls, placing, nodes, Tainting(pool, space, keep.minor, most=keep.leaving)]
         settles = [mover.name for mover in movers]
@@ -106,22 +109,25 @@ class Upkeep:
             Control(descheduler.CONTROLLER, pool, space, keep.minor, fixed=keep.others) if keep.policies else None
         )
         if self._rounds is not None:
-            movers.append(self._rounds)
+            out = frozenset(node.metadata.name for node in keep.nodes if node.spec.unschedulable)
+            movers += [Uncordoning(pool, space, out), self._rounds, Draining(pool, space, rename)]
         movers.append(Filling(pool, space, keep.minor))
         subjects = [
             with_metadata(each, uid=str(each.key), generation=1, creation_timestamp=LONG_AGO)
             for each in (*keep.workloads, *keep.budgets, *keep.policies)
         ]
-        same = symmetry.groups(keep.nodes, keep.others, keep.named_nodes)
-        slots = (space.pods, space.slots[Node]) if keep.pressure else (space.pods,)
         self.model = Model(
             pool,
             space,
             (*subjects, *keep.nodes),
-            (Faults(int(keep.pressure)),),
+            (Faults(int(keep.pressure), int(bool(keep.policies))),),
             movers,
-            yields={descheduler.CONTROLLER.name: settles},
-            rename=symmetry.Renaming(pool, same, slots) if same else None,
+            yields={
+                descheduler.CONTROLLER.name: [*settles, Uncordoning.name],
+                Draining.name: [*settles, Uncordoning.name],
+                Uncordoning.name: settles,
+            },
+            rename=rename,
         )
         self.controls = [*controls, *([self._rounds] if self._rounds is not None else [])]
         self.installed = self._install()
@@ -131,11 +137,12 @@ class Upkeep:
         state = first = self.model.initial
         pods = sum(1 if each.spec.replicas is None else each.spec.replicas for each in self.keep.workloads)
         for _ in range(SETTLING * (pods + len(self.keep.workloads) + 1)):
-            move = next(((label, after) for label, after in self.model.moves(state) if not self._waits(label)), None)
+            moves = self.model.effects(state)
+            move = next(((effect, after) for effect, after in moves if not self._waits(effect.label)), None)
             if move is None:
-                self.model.initial = state
+                self.model.initial = self.model.renamed(state)
                 return True
-            if move[0][0] in ENDING:
+            if move[0].label[0] in ENDING:
                 break
             state = move[1]
         self.model.initial = first
@@ -155,7 +162,7 @@ class Upkeep:
 
     @staticmethod
     def _waits(label: Label) -> bool:
-        return label[0] in (FAULT, descheduler.CONTROLLER.name)
+        return label[0] in (*OPTIONAL, descheduler.CONTROLLER.name)
 
     @property
     def sampled_ties(self) -> bool:

@@ -7,23 +7,25 @@ whose owner does not count it (a ReplicaSet's) is left out of the state; there a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from seatrial.check.model.pods import FINISHED, Behaves, Outcome, Running
+from seatrial.check.model.pods import FINISHED, Behaves, Outcome, Placing, Running
 from seatrial.check.model.pool import NOW, Pool, with_metadata
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
-from seatrial.check.model.writing import Execution, Named
+from seatrial.check.model.symmetry import Renaming
+from seatrial.check.model.writing import Execution, Named, deleted
 from seatrial.control import nodelifecycle, tainteviction
+from seatrial.control.addons import moves
 from seatrial.control.controller import NEWEST_MINOR, Seen
 from seatrial.control.lifecycle import admission, pressure, rejection
 from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET
 from seatrial.control.lifecycle.rejection import Rejection
 from seatrial.control.ownership import ready_since
-from seatrial.control.writes import Write
+from seatrial.control.writes import Propagation, Update, Write
 from seatrial.kube.objects import Node, Object, Pod
 from seatrial.kube.objects.nodes import NodeCondition
 
@@ -36,9 +38,10 @@ TAINTS: Final = "Taint eviction controller"
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How many nodes may still come under pressure."""
+    """How many nodes may still come under pressure, and how many may be taken out of service for a while."""
 
-    left: int
+    pressures: int = 0
+    drains: int = 0
 
 
 class Tainting:
@@ -198,6 +201,92 @@ def evicted_by_disk(pod: Pod) -> Rejection | None:
     return None
 
 
+class PlacingOnce(Placing):
+    """The scheduler, which does not draw among nodes that nothing tells apart: each of them leads to the same state."""
+
+    def __init__(
+        self, pool: Pool, space: Space, others: Sequence[Pod], rename: Renaming | None, minor: int = NEWEST_MINOR
+    ) -> None:
+        super().__init__(pool, space, others, minor)
+        self._rename = rename
+
+    def effects(self, state: State) -> list[Effect]:
+        found = super().effects(state)
+        if self._rename is None or len(found) < 2:
+            return found
+        apart = self._rename.told_apart(state)
+        kept: dict[tuple[Hashable, Hashable], Effect] = {}
+        for effect in found:
+            ((_, new),) = effect.pairs
+            node = self._pool[new].spec.node_name
+            kept.setdefault((effect.label, apart.get(node, node)), effect)
+        return list(kept.values())
+
+
+class Draining:
+    """Somebody takes a node out of service when all has come to rest. That need not happen."""
+
+    name = "maintenance"
+
+    def __init__(self, pool: Pool, space: Space, rename: Renaming | None) -> None:
+        self._pool = pool
+        self._rename = rename
+        self.shown: tuple[int, ...] = (space.slots[Pod], space.slots[Node], space.slots[Faults])
+
+    def effects(self, state: State) -> list[Effect]:
+        pods, nodes, (left,) = (state[slot] for slot in self.shown)
+        faults: Faults = self._pool[left]
+        if not faults.drains:
+            return []
+        apart = self._rename.told_apart(state) if self._rename is not None else {}
+        found: dict[Hashable, Effect] = {}
+        for number in dict.fromkeys(nodes):
+            node: Node = self._pool[number]
+            name = node.metadata.name
+            if node.spec.unschedulable or apart.get(name, name) in found:
+                continue
+            gone = [pod for pod in pods if self._pool[pod].spec.node_name == name]
+            pairs = [
+                (number, self._pool.intern(_cordoned(node, True))),
+                (left, self._pool.fact(replace(faults, drains=faults.drains - 1))),
+            ]
+            for pod in gone:
+                after = deleted(self._pool[pod], None, Propagation.BACKGROUND)
+                pairs.append((pod, ABSENT if after is None else self._pool.intern(after)))
+            found[apart.get(name, name)] = Effect((self.name, number), tuple(pairs), "User", f"drains {name}")
+        return list(found.values())
+
+
+class Uncordoning:
+    """What was taken out of service comes back when all has come to rest."""
+
+    name = "maintenance ends"
+
+    def __init__(self, pool: Pool, space: Space, cordoned: frozenset[str]) -> None:
+        self._pool = pool
+        self._cordoned = cordoned
+        """The nodes that the files keep pods off."""
+        self.shown: tuple[int, ...] = (space.slots[Node],)
+
+    def effects(self, state: State) -> list[Effect]:
+        found = []
+        for number in dict.fromkeys(state[self.shown[0]]):
+            node: Node = self._pool[number]
+            if node.spec.unschedulable and node.metadata.name not in self._cordoned:
+                pairs = ((number, self._pool.intern(_cordoned(node, False))),)
+                said = f"uncordons {node.metadata.name}"
+                found.append(Effect((self.name, number), pairs, "User", said))
+        return found
+
+
+def _cordoned(node: Node, unschedulable: bool) -> Node:
+    for write in moves.cordon(node, unschedulable=unschedulable):
+        assert isinstance(write, Update)
+        assert isinstance(write.after, Node)
+        return write.after
+    return node
+
+
 class Filling:
     """A disk that fills up, and stays full: a fault, which need not happen."""
 
@@ -210,7 +299,7 @@ class Filling:
     def effects(self, state: State) -> list[Effect]:
         nodes, (left,) = (state[slot] for slot in self.shown)
         faults: Faults = self._pool[left]
-        if not faults.left:
+        if not faults.pressures:
             return []
         found = []
         for number in dict.fromkeys(nodes):
@@ -219,7 +308,7 @@ class Filling:
                 continue
             pairs = (
                 (number, self._pool.intern(under_pressure(node))),
-                (left, self._pool.fact(Faults(faults.left - 1))),
+                (left, self._pool.fact(replace(faults, pressures=faults.pressures - 1))),
             )
             said = f"the disk of {node.metadata.name} fills up: {DISK}"
             found.append(Effect((self.name, number), pairs, "Fault", said))

@@ -52,6 +52,19 @@ class Renaming:
             after[slot] = part
         return tuple(after)
 
+    def told_apart(self, state: State) -> dict[str, Hashable]:
+        """What tells the nodes of a state apart: two with the same can change names, and the state stays what it is."""
+        about: dict[str, list[int]] = {name: [] for group in self._groups for name in group}
+        for slot in self._slots:
+            for number in state[slot]:
+                for name, nameless in self._about[number]:
+                    about[name].append(nameless)
+        return {
+            name: (position, tuple(sorted(about[name])))
+            for position, group in enumerate(self._groups)
+            for name in group
+        }
+
     def _renamed(self, parts: tuple[Slot, ...]) -> tuple[Slot, ...]:
         about: dict[str, list[int]] = {name: [] for group in self._groups for name in group}
         for slot in parts:

@@ -23,7 +23,7 @@ from seatrial.check.model import keeping
 from seatrial.check.model.space import State
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, Place
-from seatrial.check.upkeep import ENDING, FAULT, KEPT, Keep, Kept, Upkeep
+from seatrial.check.upkeep import ENDING, KEPT, OPTIONAL, Keep, Kept, Upkeep
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.control import scheduler
 from seatrial.control.addons import descheduler
@@ -49,6 +49,7 @@ ASSUMPTIONS = {
     "others/steady": "other workloads are installed and do not roll out",
     "install/one-order": "the install has come to rest in one of its orders",
     "pods/end": "pods that have to go are gone before as many again have to",
+    "nodes/drained": "one node may be drained and let in again, between rounds",
     "rounds/apart": "a descheduler looks when what it did before has come to rest, and pods are old enough for it",
     "ties/random": "the scheduler draws among equally good nodes, so every choice comes sooner or later",
     "ties/sampled": "ties of over four different pods: 24 orders tried",
@@ -104,7 +105,7 @@ def run(question: Question, keep: Keep) -> Explored:
     if found is None:
         model = Upkeep(keep)
         graph = explore.explore(model.model, question.budget.about("evictions"))
-        loops = recurrent(graph, optional=lambda label: label[0] == FAULT)
+        loops = recurrent(graph, optional=lambda label: label[0] in OPTIONAL)
         loop = next((each for each in loops if any(label[0] in ENDING for _, label, _ in each.acts)), None)
         found = question.known[key] = Explored(model, graph, loop)
     assert isinstance(found, Explored)
@@ -282,7 +283,7 @@ def _policy(entry: Entry) -> ConfigMap | None:
 
 
 def _of_policy(question: Question, entry: Entry, policy: ConfigMap) -> Verdict:
-    base = _base(entry, "install/one-order", "rounds/apart")
+    base = _base(entry, "install/one-order", "rounds/apart", "nodes/drained")
     try:
         read = policies.read(policy)
     except (policies.UnreadableError, msgspec.ValidationError, ValueError, RecursionError) as error:
