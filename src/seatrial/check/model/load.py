@@ -17,6 +17,7 @@ import dataclasses
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any, Final
 
 import msgspec
@@ -69,10 +70,14 @@ from seatrial.kube.quantities import Quantity
 Scalable = Deployment | StatefulSet | ReplicaSet | ReplicationController
 SCALABLE: Final = (Deployment, StatefulSet, ReplicaSet, ReplicationController)
 
-START_S: Final = 10
-"""From a pod's making to its being ready, on top of what its probes wait for."""
+STARTS_S: Final = (1, 10)
+"""From a pod's making to its containers' running: soon enough to be measured at the next look, and not."""
+PROBED_S: Final = 1
+"""From there to its being ready, on top of what its probes wait for, if it has any."""
 WINDOW_S: Final = 15
 """What a measurement of a pod is taken over."""
+YOUNGEST_S: Final = 10
+"""A container that has run for less is not measured (metrics-server)."""
 LATE_S: Final = 60
 """How long a new pod may be without a metric of its own."""
 BURST_S: Final = 60
@@ -132,11 +137,22 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class _Sight:
+    """A pod as an autoscaler finds it; `works`: it is ready, and has its share of the load."""
+
+    age_s: int
+    works: bool
+    measured: bool
+    leaves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """A state. `pods` are ages in seconds and how many have them, the oldest first.
 
     `load` -1: nothing has begun. `late`: new pods are without metrics for a while. `said`: the autoscalers' statuses,
-    by number. `size`: what the pods request, by number. `rollouts`: how many may still come.
+    by number. `size`: what the pods request, by number. `start_s`: how long pods take to run. `rollouts`: how many may
+    still come.
     """
 
     load: int
@@ -145,6 +161,7 @@ class Moment:
     looks: tuple[Look, ...] = ()
     said: tuple[int, ...] = ()
     size: int = 0
+    start_s: int = 0
     late: bool = False
     rollouts: int = 0
     rolling: Rolling | None = None
@@ -167,10 +184,11 @@ class Autoscaling:
         self.initial = Moment(-1)
         self._loads, self._starts = tuple(loads), tuple(starts)
         self._pool = Pool(_timeless)
-        self._pods: dict[tuple[int, int, str], Pod] = {}
+        self._pods: dict[Hashable, Pod] = {}
         self._seen: dict[Hashable, tuple[Decision, int]] = {}
         probes = [c.readiness_probe or c.startup_probe for c in scene.pod.spec.containers]
-        self.start_s = START_S + max((probe.initial_delay_seconds or 0 for probe in probes if probe), default=0)
+        delays = [PROBED_S + (probe.initial_delay_seconds or 0) for probe in probes if probe]
+        self.probed_s = max(delays, default=0)
         self.burst_milli = _burst(scene)
         self.can_be_late = any(metric.type == "Pods" for each in scene.horizontal for metric in each.spec.metrics)
         windows = [limits.DOWNSCALE_STABILISATION_S]
@@ -183,8 +201,10 @@ class Autoscaling:
                     windows += [rules.stabilization_window_seconds or 0, *(p.period_seconds for p in rules.policies)]
         self._oldest = timedelta(seconds=max(windows) + 1)
         self._windows = [_windows(each) for each in scene.horizontal]
-        self._old_s = self.start_s + max(
-            WINDOW_S, BURST_S if self.burst_milli else 0, LATE_S if self.can_be_late else 0
+        self._old_s = (
+            max(STARTS_S)
+            + self.probed_s
+            + max(WINDOW_S, BURST_S if self.burst_milli else 0, LATE_S if self.can_be_late else 0)
         )
 
     # Moves
@@ -210,10 +230,9 @@ class Autoscaling:
         size = self._pool.intern(with_metadata(self.scene.pod, name="pod"))
         count = len(self.scene.horizontal) + len(self.scene.proportional)
         for late in (False, True) if self.can_be_late else (False,):
-            for load in self._loads:
-                for start in self._starts:
-                    pods = ((self._old_s, start),) if start else ()
-                    yield Moment(load, start, pods, (Look(),) * count, said, size, late, rollouts=1)
+            for load, start, start_s in product(self._loads, self._starts, STARTS_S):
+                pods = ((self._old_s, start),) if start else ()
+                yield Moment(load, start, pods, (Look(),) * count, said, size, start_s, late, rollouts=1)
 
     @property
     def actors(self) -> tuple[str, ...]:
@@ -235,15 +254,15 @@ class Autoscaling:
 
     def _after_look(self, moment: Moment, index: int) -> Moment:
         horizontal = index < len(self.scene.horizontal)
-        key = (index, moment.load, moment.replicas, moment.pods, moment.looks[index], moment.said, moment.size)
-        known = self._seen.get((*key, moment.late, moment.rolling))
+        key = (index, dataclasses.replace(moment, looks=moment.looks[index : index + 1], rollouts=0))
+        known = self._seen.get(key)
         if known is None:
             decision = self._scaled(moment, index) if horizontal else self._in_proportion(moment, index)
             said = moment.said[index] if horizontal else 0
             for write in decision.writes:
                 if isinstance(write, UpdateStatus):
                     said = self._pool.intern(write.after)
-            known = self._seen[*key, moment.late, moment.rolling] = (decision, said)
+            known = self._seen[key] = (decision, said)
         decision, said = known
         replicas = moment.replicas
         for write in decision.writes:
@@ -325,42 +344,31 @@ class Autoscaling:
 
     def _observed(self, moment: Moment) -> Iterator[Object]:
         """The pods and what is measured of them."""
-        ready, starting, leaving, unmeasured = 0, 0, 0, 0
-        busy = 0
-        fresh: list[tuple[int, int]] = []
-        if moment.rolling is not None:
-            rolling = moment.rolling
-            ready, starting, leaving, unmeasured = rolling.ready, rolling.starting, rolling.leaving, rolling.unmeasured
-        else:
-            for age, count in moment.pods:
-                since = age - self.start_s
-                if since < 0:
-                    starting += count
-                    continue
-                ready += count
-                fresh.append((since, count))
-                unmeasured += count if moment.late and since < LATE_S else 0
-                busy += count if since < BURST_S and age < self._old_s else 0
-        pods: list[tuple[Pod, bool, bool]] = []
-        position = 0
-        ages = [since for since, count in fresh for _ in range(count)] or [self._old_s] * ready
-        for since in ages:
-            kind = "early" if since < WINDOW_S else "ready"
-            pods.append((self._named(moment.size, position, kind), position < ready - unmeasured, True))
-            position += 1
-        for kind, count in (("starting", starting), ("leaving", leaving)):
-            for _ in range(count):
-                pods.append((self._named(moment.size, position, kind), kind == "leaving", kind == "leaving"))
-                position += 1
-        bursting = ready - busy if self.burst_milli else len(pods)
-        for number, (pod, measured, works) in enumerate(pods):
+        crowd = list(self._crowd(moment))
+        ready = sum(pod.works and not pod.leaves for pod in crowd)
+        for position, each in enumerate(crowd):
+            pod = self._named(moment.size, position, each, moment.start_s)
             yield pod
-            if measured:
-                extra = self.burst_milli if bursting <= number < ready else 0
-                yield from self._measured(pod, moment.load, ready, extra) if works else ()
+            if each.measured:
+                yield from self._measured(pod, moment.load if each.works else 0, ready, each.age_s - moment.start_s)
         yield from self._of_others(moment.load, ready)
 
-    def _measured(self, pod: Pod, load: int, ready: int, extra: int) -> Iterator[Object]:
+    def _crowd(self, moment: Moment) -> Iterator[_Sight]:
+        rolling = moment.rolling
+        if rolling is None:
+            for age, count in moment.pods:
+                running = age - moment.start_s
+                works = running >= self.probed_s
+                late = moment.late and running - self.probed_s < LATE_S
+                yield from [_Sight(age, works, running >= YOUNGEST_S and not late)] * count
+            return
+        yield from [_Sight(self._old_s, True, True)] * (rolling.ready - rolling.unmeasured)
+        yield from [_Sight(self._old_s, True, False)] * rolling.unmeasured
+        yield from [_Sight(moment.start_s, False, False)] * rolling.starting
+        yield from [_Sight(self._old_s, True, True, leaves=True)] * rolling.leaving
+
+    def _measured(self, pod: Pod, load: int, ready: int, running_s: int) -> Iterator[Object]:
+        extra = self.burst_milli if running_s < BURST_S else 0
         used: dict[str, dict[str, int]] = {container.name: {} for container in pod.spec.containers}
         for metric in self._metrics():
             if metric.type == "Resource" and metric.resource is not None:
@@ -383,7 +391,9 @@ class Autoscaling:
             if each
         )
         if containers:
-            yield PodMetrics(metadata=pod.metadata, containers=containers, timestamp=NOW, window=f"{WINDOW_S}s")
+            yield PodMetrics(
+                metadata=pod.metadata, containers=containers, timestamp=NOW, window=f"{min(WINDOW_S, running_s)}s"
+            )
 
     def _of_others(self, load: int, ready: int) -> Iterator[Object]:
         for metric in self._metrics():
@@ -427,24 +437,29 @@ class Autoscaling:
         ]
         return (sum(asked) or BURST_MILLI) * (target.average_utilization or 100) // 100
 
-    def _named(self, size: int, position: int, kind: str) -> Pod:
-        found = self._pods.get((size, position, kind))
+    def _named(self, size: int, position: int, sight: _Sight, start_s: int) -> Pod:
+        key = (size, position, sight, start_s)
+        found = self._pods.get(key)
         if found is None:
             pod: Pod = self._pool[size]
-            early = kind in ("early", "starting")
+            running = sight.age_s - start_s
+            old = sight.age_s >= self._old_s
+            changed = NOW - timedelta(seconds=running - (self.probed_s if sight.works else 0))
             condition = PodCondition(
                 type="Ready",
-                status="False" if kind == "starting" else "True",
-                last_transition_time=NOW - timedelta(seconds=1) if early else LONG_AGO,
+                status="True" if sight.works else "False",
+                last_transition_time=LONG_AGO if old else changed,
             )
-            status = PodStatus(phase="Running", start_time=NOW if early else LONG_AGO, conditions=(condition,))
-            going = NOW if kind == "leaving" else None
-            found = with_metadata(
+            status = PodStatus(
+                phase="Running" if running >= 0 else "Pending",
+                start_time=LONG_AGO if old else NOW - timedelta(seconds=sight.age_s),
+                conditions=(condition,),
+            )
+            found = self._pods[key] = with_metadata(
                 msgspec.structs.replace(pod, status=status),
                 name=f"{self.scene.target.metadata.name}-{position}",
-                deletion_timestamp=going,
+                deletion_timestamp=NOW if sight.leaves else None,
             )
-            self._pods[size, position, kind] = found
         return found
 
     # VerticalPodAutoscalers
@@ -453,7 +468,7 @@ class Autoscaling:
         pod = self.pod(moment)
         ready = sum(count for _, count in moment.pods)
         used: dict[str, dict[str, int]] = {}
-        for item in self._measured(with_metadata(pod, name="pod"), moment.load, ready, 0):
+        for item in self._measured(with_metadata(pod, name="pod"), moment.load, ready, self._old_s):
             if isinstance(item, PodMetrics):
                 used = {each.name: {name: q.milli for name, q in each.usage.items()} for each in item.containers}
         usages = {
@@ -462,7 +477,7 @@ class Autoscaling:
         }
         advice = recommendation.recommended(usages, vertical.spec.resource_policy)
         told = msgspec.structs.replace(vertical, status=VerticalPodAutoscalerStatus(recommendation=advice))
-        running = with_metadata(self._named(moment.size, 0, "ready"), name="pod")
+        running = with_metadata(self._named(moment.size, 0, _Sight(self._old_s, True, True), 0), name="pod")
         if not priority.due([running], told, NOW):
             return moment.size
         target = self.scene.target

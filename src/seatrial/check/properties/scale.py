@@ -65,8 +65,8 @@ ASSUMPTIONS = {
     "load/steady": "each load stands still; pods that are ready share it equally, and all metrics of a workload ask"
     " for the same",
     "load/levels": "loads from a fifth of a pod to two pods more than maxReplicas, and counts to start from: samples",
-    "metrics/prompt": "metrics of ready pods are there, those of a custom metric after a minute at the latest",
-    "pods/follow": "pods follow the count before the next look, and are ready 10 s after their probes begin",
+    "metrics/prompt": "what pods use is measured when they have run for 10 s; custom metrics: or in a minute",
+    "pods/follow": "pods follow the count before the next look, and run after 1 s, or after 10 s",
     "start/bursts": "a container without readiness or startup probe uses up to its CPU limit (or a whole CPU) for its"
     " first minute",
     "vertical/slow": "a VerticalPodAutoscaler acts when a load has lasted for days",
