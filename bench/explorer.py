@@ -32,10 +32,10 @@ RAW = {
 }
 
 
-def setting(*, collapses: bool) -> Setting:
+def setting(*, collapses: bool, reduces: bool = False) -> Setting:
     deployment = parse_as(Deployment, admission.admit(RAW, version="1.37"))
     nodes = tuple(ordinary(n) for n in range(3))
-    return Setting(deployment, nodes, collapses=collapses)
+    return Setting(deployment, nodes, collapses=collapses, reduces=reduces)
 
 
 def model(*, collapses: bool = False) -> Model:
@@ -46,6 +46,7 @@ def main(max_states: int = 60_000, runs: int = 5) -> None:
     """The best of several runs, each on a new model (nothing remembered): others use the machine, too.
 
     A transition is one move of one actor from one state: what `Graph.edges` holds. Nothing is counted that is not kept.
+    Rates are taken without placing pods at once, which leaves out states and makes no others cheaper.
     """
     for collapses, bar in ((True, 100_000), (False, 50_000)):
         print("nodes that decide nothing taken together" if collapses else "every node by itself")
@@ -66,9 +67,10 @@ def main(max_states: int = 60_000, runs: int = 5) -> None:
 def whole_verdict() -> None:
     """What a user waits for: exploring, judging every state, looking for endless runs."""
     started = time.process_time()
-    found = rolling.run(setting(collapses=True), Budget())
+    found = rolling.run(setting(collapses=True, reduces=True), Budget())
     took = time.process_time() - started
-    print("the whole verdict, nodes taken together")
+    print("the whole verdict, nodes taken together and pods placed at once")
+    print(f"  states {len(found.graph.edges)}  transitions {found.graph.transitions}")
     print(f"  {took:.2f} s CPU; proved: {found.endless is None and found.short is None and found.ends > 0}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(f"  peak resident memory of all of the above: {peak:.0f} MB")

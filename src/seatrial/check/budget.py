@@ -35,7 +35,7 @@ class Budget:
     `tell` is called about once a second.
     """
 
-    states: int = 60_000
+    states: int = 200_000
     memory_bytes: int = 250_000_000
     until: float | None = None
     clock: Callable[[], float] | None = None

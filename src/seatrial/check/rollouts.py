@@ -45,6 +45,7 @@ from seatrial.kube.objects import (
     StatefulSet,
     canonical,
 )
+from seatrial.kube.quantities import Quantity
 
 RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
 Workload = Deployment | StatefulSet | DaemonSet
@@ -107,6 +108,8 @@ class Setting:
     dying: tuple[Node, ...] = ()
     """Nodes that fall silent once the install is complete, and stay so: as they are from then on."""
     collapses: bool = True
+    reduces: bool = True
+    """Pods are placed before anything else happens, where that decides nothing."""
     minor: int = NEWEST_MINOR
 
     @property
@@ -167,6 +170,9 @@ class Rollout:
             (Progress(0),),
             movers,
             rename=symmetry.Renaming(pool, exchangeable, (space.pods,)) if exchangeable else None,
+            # Where stopping pods are gone at once and every pod has room, one that has yet to be placed is like one
+            # that has yet to start: it is no more available, and it goes first when its ReplicaSet shrinks.
+            at_once=(Placing.name,) if at_once and setting.reduces else (),
         )
 
     @property
@@ -279,9 +285,10 @@ def _waits_for_none(workload: Workload) -> bool:
 def _any_node_will_do(setting: Setting) -> Node | None:
     """One node to stand for all that can take the pods, if it decides nothing which of them a pod is on.
 
-    So it is when no rule relates the pods to each other and each such node holds alone all the pods there can be:
-    every replica of two templates, stopping or not, and every surge pod. Equal pods then stay equal when they are
-    placed, which saves most states of an ordinary rollout.
+    So it is when no rule relates the pods to each other and such nodes together hold all the pods there can be: every
+    replica of two templates, stopping or not, and every surge pod. They are equal, so then there is always a node for
+    the next. Where a pod is also ranks it among those that a ReplicaSet may delete, behind being ready and before how
+    long: with minReadySeconds it matters. Equal pods then stay equal when they are placed, which saves most states.
     """
     workload = setting.workload
     if isinstance(workload, DaemonSet):
@@ -298,15 +305,38 @@ def _any_node_will_do(setting: Setting) -> Node | None:
         return None
     count = 2 * (machines.replicas(workload) + machines.resolved_surge(workload))
     clones = machines.pods_of(workload, count)
-    feasible = scheduler.schedule(clones[0], setting.nodes, setting.others).feasible
-    for name in feasible:
-        node = next(node for node in setting.nodes if node.metadata.name == name)
-        held = list(setting.others)
-        for clone in clones:
-            if not scheduler.schedule(clone, (node,), held).best:
-                return None
-            held.append(msgspec.structs.replace(clone, spec=msgspec.structs.replace(clone.spec, node_name=name)))
-    return next((node for node in setting.nodes if node.metadata.name in feasible), None)
+    feasible = [
+        node
+        for node in setting.nodes
+        if node.metadata.name in scheduler.schedule(clones[0], setting.nodes, setting.others).feasible
+    ]
+    if not feasible or (workload.spec.min_ready_seconds and len(feasible) > 1):
+        return None
+    if sum(_room(node, clones, setting.others) for node in feasible) < count:
+        return None
+    node = feasible[0]
+    if _room(node, clones, setting.others) < count:
+        node = _as_large_as_all(feasible)
+    return node if _room(node, clones, setting.others) == count else None
+
+
+def _room(node: Node, clones: Sequence[Pod], others: Sequence[Pod]) -> int:
+    """How many of these equal pods the node holds beside others."""
+    held = list(others)
+    for number, clone in enumerate(clones):
+        if not scheduler.schedule(clone, (node,), held).best:
+            return number
+        held.append(machines.on(clone, node.metadata.name))
+    return len(clones)
+
+
+def _as_large_as_all(nodes: Sequence[Node]) -> Node:
+    total: dict[str, Quantity] = {}
+    for node in nodes:
+        for name, size in node.status.allocatable.items():
+            total[name] = total[name] + size if name in total else size
+    status = msgspec.structs.replace(nodes[0].status, allocatable=total, capacity=total)
+    return msgspec.structs.replace(nodes[0], status=status)
 
 
 def _deployment_done(workload: Workload, objects: Objects, _dead: frozenset[str]) -> bool:

@@ -36,11 +36,16 @@ class _Seat:
     look: Callable[[State], Any]
     yields: tuple[int, ...]
     remembers: bool
+    at_once: bool
     known: dict[Any, Sequence[Effect]] = field(default_factory=dict)
 
 
 class Model:
-    """`yields` are, by name, the movers that a mover waits for; `rename` makes equal what differs in names only."""
+    """`yields` are, by name, the movers that a mover waits for; `rename` makes equal what differs in names only.
+
+    What a mover of `at_once` can do is done before anything else. The model's author answers for that no state with
+    such a move pending can do what the state after it cannot, as far as anybody asks.
+    """
 
     def __init__(
         self,
@@ -52,13 +57,15 @@ class Model:
         *,
         yields: Mapping[str, Iterable[str]] | None = None,
         rename: Callable[[State], State] | None = None,
+        at_once: Iterable[str] = (),
     ) -> None:
         self.pool = pool
         self.space = space
         self._rename = rename
         names = [mover.name for mover in movers]
         waits = yields or {}
-        order = sorted(movers, key=lambda mover: mover.name in waits)
+        hurried = frozenset(at_once)
+        order = sorted(movers, key=lambda mover: (mover.name not in hurried, mover.name in waits))
         position = {mover.name: number for number, mover in enumerate(order)}
         self._seats = [
             _Seat(
@@ -66,6 +73,7 @@ class Model:
                 _look(mover.shown),
                 tuple(position[n] for n in waits.get(mover.name, ()) if n in names),
                 getattr(mover, "remembers", False),
+                mover.name in hurried,
             )
             for mover in order
         ]
@@ -118,6 +126,8 @@ class Model:
                     effects = seat.known[seat.look(state)]
                 except KeyError:
                     effects = self._learn(seat, state)
+            if seat.at_once and effects:
+                return [effects[0]]
             busy.append(bool(effects))
             found += effects
         return found
