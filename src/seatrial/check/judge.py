@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from seatrial.check import machines, repairs
+from seatrial.check import candidates, machines, repairs
 from seatrial.check.budget import ORDINARY, Budget
+from seatrial.check.edits import Changes
 from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family, references
 from seatrial.check.repairs import Cure
 from seatrial.check.story import Run
@@ -69,10 +70,11 @@ def judgement(
     question = Question(system, nodes, where, budget, given or {}, closed=closed, context=tuple(context))
     asked = ask(question, wanted)
     runs = dict(question.runs)  # of the system as it is: the search for repairs asks about others
+    search = repairs.Search(question, ask, frozenset(NAMES), _proposed)
     verdicts = []
     cures = []
     for verdict in asked:
-        found = _cures(question, verdict) if verdict.verdict is Answer.REFUTED else []
+        found = search.cures(verdict) if verdict.verdict is Answer.REFUTED else []
         verdicts.append(repairs.told(verdict, found))
         cures.append(tuple(found))
     used = dict.fromkeys(name for verdict in verdicts for name in verdict.assumptions)
@@ -92,12 +94,13 @@ def ask(question: Question, wanted: frozenset[str]) -> list[Verdict]:
     return [verdict for each in asked for verdict in each.check(question, wanted)]
 
 
-def _cures(question: Question, verdict: Verdict) -> list[Cure]:
+def _proposed(question: Question, verdict: Verdict) -> Iterator[Changes]:
+    """What the family of the property knows to try, then what one does about the fields in conflict."""
     module = family(next(name for name, answered in FAMILIES.items() if verdict.property in answered))
-    candidates = getattr(module, "candidates", None)
-    if candidates is None:
-        return []
-    return repairs.search(question, verdict, candidates(question, verdict), ask, frozenset(NAMES))
+    known: repairs.Propose | None = getattr(module, "candidates", None)
+    if known is not None:
+        yield from known(question, verdict)
+    yield from candidates.of(question.system, verdict)
 
 
 def _told(name: str, texts: Mapping[str, str | Parameter], given: Mapping[str, Value]) -> Assumption:

@@ -1,27 +1,32 @@
 """The search for repairs: edits that a person would make, each checked again.
 
-Which edits are tried for a property says its family (`candidates`): a few, the smallest first. An edit is a repair if
-what was refuted is not refuted with it, and everything that fails then failed before as well. It is told as proved if
-nothing fails any more. The fields that a repair changes are fields in conflict: changing them alone cures.
+Edits are proposed by what the fields in conflict are (`candidates`): a few, the smallest first. An edit is a repair
+if what was refuted is not refuted with it, and everything that fails then failed before as well. It is told as proved
+if nothing fails any more. The fields that a repair changes are fields in conflict: changing them alone cures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
 
 import msgspec
 
 from seatrial.check import edits, machines
 from seatrial.check.edits import REMOVED, Change, Changes
 from seatrial.check.properties import Question
-from seatrial.check.system import Place
+from seatrial.check.system import Path, Place
 from seatrial.check.verdicts import Answer, Edit, Repair, Verdict
 
-MOST_TRIED = 24
-"""Edits that are checked again for one verdict; families name the likeliest first."""
+MOST_TRIED: Final = 24
+"""Edits that are checked again for one verdict."""
+MOST_WORK: Final = 4_000
+"""Objects and pods that are judged again in one search: each edit asks about all of the system."""
 
 Ask = Callable[[Question, frozenset[str]], list[Verdict]]
+Propose = Callable[[Question, Verdict], Iterable[Changes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +37,49 @@ class Cure:
     answer: Answer
 
 
-def search(
-    question: Question, verdict: Verdict, candidates: Iterable[Changes], ask: Ask, everything: frozenset[str]
-) -> list[Cure]:
-    """The candidates that cure the verdict. `ask` gives the verdicts on some properties, `everything` are all."""
-    cures: list[Cure] = []
-    before: frozenset[str] | None = None
-    for number, changes in enumerate(candidates):
-        if number == MOST_TRIED:
-            break
-        changed = _changed(question, changes)
-        if changed is None or verdict.identity() in _failing(ask(changed, frozenset((verdict.property,)))):
-            continue
-        failing = _failing(ask(changed, everything))
-        if failing:
-            if before is None:
-                before = _failing(ask(question, everything))
-            if not failing < before:
+class Search:
+    """Looks among proposed edits for cures. `ask` gives the verdicts on some properties, `everything` are all."""
+
+    def __init__(self, question: Question, ask: Ask, everything: frozenset[str], propose: Propose) -> None:
+        self._question = question
+        self._propose = propose
+        self._ask = ask
+        self._everything = everything
+        workloads = (entry.typed for entry in question.system.entries if isinstance(entry.typed, machines.WORKLOADS))
+        pods = sum(machines.replicas(workload) for workload in workloads)
+        self._left = MOST_WORK // max(1, len(question.system.entries) + pods)
+        self._failing_before: frozenset[str] | None = None
+
+    def cures(self, verdict: Verdict) -> list[Cure]:
+        found: list[Cure] = []
+        settled: set[tuple[tuple[int, Path], ...]] = set()
+        for changes in islice(self._propose(self._question, verdict), max(0, min(MOST_TRIED, self._left))):
+            fields = tuple((id(change.entry), change.path) for change in changes)
+            if fields in settled or self._over():
                 continue
-        cures.append(Cure(changes, Answer.REFUTED if failing else Answer.PROVED))
-    return cures
+            self._left -= 1
+            answer = self._try(verdict, changes)
+            if answer is not None:
+                found.append(Cure(changes, answer))
+            if answer is Answer.PROVED:
+                settled.add(fields)  # one value for a field is enough
+        return found
+
+    def _try(self, verdict: Verdict, changes: Changes) -> Answer | None:
+        """How the system stands with the changes; None if they cure nothing or break something else."""
+        changed = _changed(self._question, changes)
+        if changed is None or verdict.identity() in _failing(self._ask(changed, frozenset((verdict.property,)))):
+            return None
+        failing = _failing(self._ask(changed, self._everything))
+        if not failing:
+            return Answer.PROVED
+        if self._failing_before is None:
+            self._failing_before = _failing(self._ask(self._question, self._everything))
+        return Answer.REFUTED if failing < self._failing_before else None
+
+    def _over(self) -> bool:
+        budget = self._question.budget
+        return budget.until is not None and budget.clock is not None and budget.clock() > budget.until
 
 
 def told(verdict: Verdict, cures: Sequence[Cure]) -> Verdict:

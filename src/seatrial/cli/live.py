@@ -69,6 +69,8 @@ def written(raw: JsonObject) -> bool:
         owner.get("controller") for owner in metadata.get("ownerReferences", ())
     ):
         return False
+    if (metadata.get("labels") or {}).get("kubernetes.io/bootstrapping") == "rbac-defaults":
+        return False
     return (raw["kind"], metadata["name"]) not in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))
 
 

@@ -1,20 +1,20 @@
 """The properties: what each asks, and which module answers.
 
 A family is a module here that answers some properties. It offers `PROPERTIES` (a description of each), `ASSUMPTIONS`
-(what the names that its verdicts list mean; a `Parameter` is listed with its value, `nodes/fail=1`),
-`check(question, wanted)`, the verdicts on those of its properties that are wanted, and, if it knows repairs to try,
-`candidates`. `FAMILIES` names them in the order in which they are asked, so that only what is asked for is imported.
+(what the names that its verdicts list mean; a `Parameter` is listed with its value, `nodes/fail=1`) and
+`check(question, wanted)`, the verdicts on those of its properties that are wanted; the places of a verdict are the
+fields in conflict, from which repairs are tried; a family that knows better ones offers `candidates`.
+`FAMILIES` names them in the order in which they are asked, so that only what is asked for is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from seatrial.check.budget import ORDINARY, Budget
-from seatrial.check.edits import Changes
 from seatrial.check.system import System
 from seatrial.check.verdicts import Assumption, Verdict
 from seatrial.kube.objects import JsonObject, Node
@@ -83,9 +83,6 @@ class Family(Protocol):
 
     def check(self, question: Question, wanted: frozenset[str]) -> list[Verdict]:
         """The verdicts on the properties whose names are in `wanted`."""
-
-    def candidates(self, question: Question, verdict: Verdict) -> Iterable[Changes]:
-        """Edits that may cure a refuted verdict, the likeliest first. A family without any lacks the function."""
 
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -15,27 +15,21 @@ ends. With the strategy OnDelete, or below a partition, pods change only when so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from seatrial.check import explore, machines, story
-from seatrial.check.edits import REMOVED, Change, Changes
 from seatrial.check.properties import Property, Question
 from seatrial.check.rolling import Exploration, guarded, run, setting
 from seatrial.check.rolling import wanted as wanted_pods
 from seatrial.check.rollouts import ROLLBACK, UPGRADE, Setting, Workload
-from seatrial.check.system import Entry, Path, Place
+from seatrial.check.system import Entry, Place
 from seatrial.check.verdicts import Answer, Covered, Verdict
-from seatrial.control.relations import POD_TEMPLATE_HASH
 from seatrial.kube.objects import (
     DaemonSet,
     Deployment,
-    JsonObject,
     Node,
     PodDisruptionBudget,
     StatefulSet,
-    to_wire,
 )
 
 CONVERGES = "rollout/converges"
@@ -382,56 +376,3 @@ def _rolls_back(question: Question, entry: Entry, found: Exploration, base: Verd
 def _unknown(found: Exploration, base: Verdict) -> Verdict:
     message = f"the budget ({found.graph.spent}) ran out; nothing was found in {len(found.graph.edges)} states"
     return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
-
-
-def candidates(question: Question, verdict: Verdict) -> Iterator[Changes]:
-    """What a person would change about the workload, the smallest edit first; at last one machine more."""
-    entry = next(each for each in question.system.entries if str(each.key) == verdict.subject)
-    workload = entry.typed
-    assert isinstance(workload, Deployment | StatefulSet | DaemonSet)
-    if isinstance(workload, Deployment) and workload.spec.paused:
-        yield (Change(entry, ("spec", "paused"), False),)
-        return
-    if isinstance(workload, Deployment) and workload.spec.strategy.rolling_update is not None:
-        rolling: Path = ("spec", "strategy", "rollingUpdate")
-        missing = Change(entry, (*rolling, "maxUnavailable"), 1)
-        yield (missing,)
-        yield (Change(entry, (*rolling, "maxSurge"), 0), missing)
-        if verdict.property == AVAILABLE:
-            yield (Change(entry, (*rolling, "maxUnavailable"), 0), Change(entry, (*rolling, "maxSurge"), 1))
-    if verdict.property == SPREAD:
-        yield from _spread_by_revision(entry, workload)
-    if isinstance(workload, DaemonSet) and workload.spec.update_strategy.rolling_update is not None:
-        for count in (1, 2, 3):
-            yield (Change(entry, ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable"), count),)
-    if isinstance(workload, StatefulSet) and workload.spec.pod_management_policy != "Parallel":
-        yield (Change(entry, ("spec", "podManagementPolicy"), "Parallel"),)
-    affinity = workload.spec.template.spec.affinity
-    apart = affinity.pod_anti_affinity if affinity else None
-    if apart is not None and apart.required_during_scheduling_ignored_during_execution:
-        at: Path = ("spec", "template", "spec", "affinity", "podAntiAffinity")
-        terms = to_wire(apart)["requiredDuringSchedulingIgnoredDuringExecution"]
-        preferred = [{"weight": 100, "podAffinityTerm": term} for term in terms]
-        yield (
-            Change(entry, (*at, "requiredDuringSchedulingIgnoredDuringExecution"), REMOVED),
-            Change(entry, (*at, "preferredDuringSchedulingIgnoredDuringExecution"), preferred),
-        )
-    if not isinstance(workload, DaemonSet) and (count := machines.replicas(workload)) > 1:
-        yield (Change(entry, ("spec", "replicas"), count - 1),)
-    if found := question.system.of("Node"):
-        yield (Change(found[-1], (), _one_more(found[-1])),)
-
-
-def _spread_by_revision(entry: Entry, workload: Workload) -> Iterator[Changes]:
-    at: Path = ("spec", "template", "spec", "topologySpreadConstraints")
-    rules = workload.spec.template.spec.topology_spread_constraints
-    label = POD_TEMPLATE_HASH if isinstance(workload, Deployment) else "controller-revision-hash"
-    keys = {number: [*rule.match_label_keys, label] for number, rule in enumerate(rules)}
-    yield tuple(Change(entry, (*at, number, "matchLabelKeys"), found) for number, found in keys.items())
-
-
-def _one_more(node: Entry) -> JsonObject:
-    metadata = node.written["metadata"]
-    name = f"{metadata['name']}-more"
-    labels = {**(metadata.get("labels") or {}), "kubernetes.io/hostname": name}
-    return {**node.written, "metadata": {**metadata, "name": name, "labels": labels}}
