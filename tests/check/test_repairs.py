@@ -36,7 +36,7 @@ spec:
 def edits_of(path: Path, prefix: str) -> list[list[Edit]]:
     report = judge.judge(project.load([path]))
     (found,) = [v for v in report.verdicts if v.property.startswith(prefix) and v.verdict is Answer.REFUTED]
-    return [list(repair.edits) for repair in found.repairs if repair.verdict is Answer.PROVED]
+    return [list(repair.edits) for repair in found.repairs]
 
 
 def test_a_name_that_is_nearly_one_that_there_is_is_put_right(tmp_path: Path) -> None:

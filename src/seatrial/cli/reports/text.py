@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from seatrial.check.verdicts import Edit, Expectation, Report, Verdict
+    from seatrial.check.verdicts import Assumption, Edit, Expectation, Report, Verdict
 
 
 LONGEST_STORY: Final = 24
@@ -34,9 +35,7 @@ def render(report: Report, *, width: int = 0, colour: bool = False) -> str:
         longest = max(len(each.what) for each in report.expects)
         lines += [_cut(f"  {each.what:<{longest}}  {each.by}  ({_first(each)})", width) for each in report.expects]
     if report.assumptions:
-        lines += ["", "assuming"]
-        longest = max(len(a.name) for a in report.assumptions)
-        lines += [_cut(f"  {a.name:<{longest}}  {a.text}", width) for a in report.assumptions]
+        lines += ["", *_assumptions(report.assumptions, width)]
     return "\n".join(lines)
 
 
@@ -44,6 +43,17 @@ def _first(expected: Expectation) -> str:
     """The first place that needs it, and how many others there are."""
     more = len(expected.places) - 1
     return f"{expected.places[0]}{f' and {more} more' if more else ''}"
+
+
+def _assumptions(assumptions: Sequence[Assumption], width: int) -> list[str]:
+    """What was inferred or given in words; the defaults by name, for they are the same every time."""
+    own = [each for each in assumptions if each.origin != "default"]
+    defaults = [each.name for each in assumptions if each.origin == "default"]
+    longest = max((len(each.name) for each in own), default=0)
+    lines = [_cut(f"  {each.name:<{longest}}  {each.text}", width) for each in own]
+    if defaults:
+        lines += _fold("  ", ", ".join(defaults), width or 100, indent=2)
+    return ["assuming (`seatrial explain assumptions` tells what each says)", *lines]
 
 
 def _proofs(report: Report, width: int, colour: bool) -> list[str]:
