@@ -13,8 +13,8 @@ elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -24,7 +24,7 @@ from seatrial.check.dependencies import Edge, Means, Need, backers
 from seatrial.check.model.control import Control, Memory
 from seatrial.check.model.model import Model, Mover
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
-from seatrial.check.model.space import Effect, Memo, Slot, Space, State
+from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
 from seatrial.check.templates import Template
 from seatrial.control import CONTROLLERS, admission, endpointslice, names, reach, relations, scheduler
 from seatrial.control.controller import NEWEST_MINOR
@@ -47,6 +47,7 @@ from seatrial.kube.objects import (
     Deployment,
     EndpointSlice,
     Job,
+    Key,
     Node,
     Object,
     PersistentVolumeClaim,
@@ -83,7 +84,7 @@ _OWNER: Final = "owner"
 _CLUSTER_IP: Final = "10.96.0.1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """Workloads that are started together, what links them, and the Services of the system."""
 
@@ -92,6 +93,24 @@ class Group:
     services: tuple[Service, ...]
     nodes: tuple[Node, ...]
     minor: int = NEWEST_MINOR
+    served: Mapping[Key, Service] = field(init=False, repr=False)
+    """The Services as the API serves them."""
+    of_template: tuple[tuple[Edge, ...], ...] = field(init=False, repr=False)
+    """The edges of each template."""
+    behind_edge: Mapping[int, tuple[int, ...]] = field(init=False, repr=False)
+    """By the identity of an edge: the numbers of the templates whose pods stand behind its target."""
+
+    def __post_init__(self) -> None:
+        number = {id(each): position for position, each in enumerate(self.templates)}
+        of_entry: dict[int, list[Edge]] = {id(each.entry): [] for each in self.templates}
+        found = {}
+        for edge in self.edges:
+            of_entry.get(id(edge.source.entry), []).append(edge)
+            whoever = replace(edge.target, host="")
+            found[id(edge)] = tuple(number[id(each)] for each in backers(whoever, self.templates))
+        object.__setattr__(self, "served", {each.key: with_address(each) for each in self.services})
+        object.__setattr__(self, "of_template", tuple(tuple(of_entry[id(each.entry)]) for each in self.templates))
+        object.__setattr__(self, "behind_edge", found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,70 +132,86 @@ class Stage:
 
 
 class Reach:
-    """What resolves and answers when these pods are there."""
+    """What resolves and answers when these pods are there. `known` remembers it by the pods that decide it."""
 
-    def __init__(self, group: Group, pods: Sequence[Pod]) -> None:
+    def __init__(
+        self, group: Group, pods: Sequence[Pod], numbers: Sequence[int] = (), known: dict[Hashable, bool] | None = None
+    ) -> None:
         self._group = group
         self._pods = pods
-        served = tuple(with_address(service) for service in group.services)
-        by_kind: dict[type[Object], tuple[Object, ...]] = {Service: served, EndpointSlice: ()}
-        self._objects = by_kind
-        slices: list[EndpointSlice] = []
-        at = {
-            pod.status.pod_ip: pod
-            for pod in (_at(pod, f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n, pod in enumerate(pods, 257))
-        }
-        self._at = at
-        wanted = {edge.target.entry.key for edge in group.edges if edge.target.entry is not None}
-        for service in served:
-            if service.key not in wanted:
-                continue
-            seen = relations.observe(
-                endpointslice.CONTROLLER, service, {Pod: tuple(at.values()), Node: group.nodes, EndpointSlice: ()}, NOW
-            )
-            made = (
-                write.object for write in endpointslice.CONTROLLER.reconcile(seen).writes if isinstance(write, Create)
-            )
-            slices += (piece for piece in made if isinstance(piece, EndpointSlice))
-        by_kind[EndpointSlice] = tuple(slices)
+        self._numbers = numbers
+        self._known = known
+        self._of: dict[int, list[int]] = {}
+        """The positions of each template's pods."""
+        for position, pod in enumerate(pods):
+            self._of.setdefault(int(pod.metadata.annotations[_MARK]), []).append(position)
+
+    def meets(self, edge: Edge) -> bool:
+        positions = [n for template in self._group.behind_edge[id(edge)] for n in self._of.get(template, ())]
+        if self._known is None:
+            return self._asked(edge, positions)
+        key = (id(edge), *(self._numbers[n] for n in positions))
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._asked(edge, positions)
+        return found
+
+    def _asked(self, edge: Edge, positions: Sequence[int]) -> bool:
+        target = edge.target
+        if edge.need is Need.DONE:
+            return self._done(edge)
+        if target.entry is None:
+            return False
+        service = self._group.served[target.entry.key]
+        if service.spec.type == "ExternalName" or not service.spec.selector:
+            return True  # somebody else stands behind it
+        at = {}
+        for n in positions:
+            ip = f"10.{n + 1 >> 16}.{n + 1 >> 8 & 255}.{n + 1 & 255}"
+            at[ip] = _at(self._pods[n], ip)
+        there = _Served(service, _slices(service, tuple(at.values()), self._group.nodes))
+        host = f"{target.host}." if target.host else ""
+        found = names.find(f"{host}{target.name}.{target.namespace}.svc.{names.DOMAIN}", there)
+        if edge.need is Need.NAME or not found:
+            return bool(found)
+        if service.spec.cluster_ip == "None":
+            addresses = {record for record in found if isinstance(record, str)}
+        else:
+            rules = reach.service_rules((service,), there.slices)
+            addresses = {backend.ip for rule in rules if target.port in (None, rule.port) for backend in rule.backends}
+        return any(_listens(at[address]) for address in addresses if address in at)
+
+    def _done(self, edge: Edge) -> bool:
+        numbers = self._group.behind_edge[id(edge)]
+        for number in numbers:
+            own = [self._pods[position] for position in self._of.get(number, ())]
+            up = sum(is_ready(pod) or pod.status.phase == "Succeeded" for pod in own)
+            if up < max(len(own), wanted(self._group, number)):
+                return False
+        return bool(numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """One Service and its slices, as `names` asks for them."""
+
+    service: Service
+    slices: tuple[EndpointSlice, ...]
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
         found = (each for each in self.all(kind) if (each.metadata.namespace, each.metadata.name) == (namespace, name))
         return next(found, None)
 
     def all(self, kind: type[T]) -> Iterable[T]:
-        return self._objects.get(kind, ())  # type: ignore[return-value]  # by_kind has each kind's own
+        return (each for each in (self.service, *self.slices) if isinstance(each, kind))
 
-    def meets(self, edge: Edge) -> bool:
-        target = edge.target
-        if edge.need is Need.DONE:
-            return self._done(edge)
-        if target.entry is None:
-            return False
-        service = self.get(Service, target.namespace, target.name)
-        assert service is not None, "an edge's Service is one of the system"
-        if service.spec.type == "ExternalName" or not service.spec.selector:
-            return True  # somebody else stands behind it
-        host = f"{target.host}." if target.host else ""
-        found = names.find(f"{host}{target.name}.{target.namespace}.svc.{names.DOMAIN}", self)
-        if edge.need is Need.NAME or not found:
-            return bool(found)
-        if service.spec.cluster_ip == "None":
-            addresses = {record for record in found if isinstance(record, str)}
-        else:
-            rules = reach.service_rules((service,), self.all(EndpointSlice))
-            addresses = {backend.ip for rule in rules if target.port in (None, rule.port) for backend in rule.backends}
-        return any(_listens(self._at[address]) for address in addresses if address in self._at)
 
-    def _done(self, edge: Edge) -> bool:
-        templates = backers(edge.target, self._group.templates)
-        for template in templates:
-            number = self._group.templates.index(template)
-            own = [pod for pod in self._pods if pod.metadata.annotations[_MARK] == str(number)]
-            up = sum(is_ready(pod) or pod.status.phase == "Succeeded" for pod in own)
-            if up < max(len(own), wanted(self._group, number)):
-                return False
-        return bool(templates)
+def _slices(service: Service, pods: tuple[Pod, ...], nodes: tuple[Node, ...]) -> tuple[EndpointSlice, ...]:
+    """What the EndpointSlice controller makes for a Service with these pods."""
+    objects: dict[type[Object], tuple[Object, ...]] = {Pod: pods, Node: nodes, EndpointSlice: ()}
+    seen = relations.observe(endpointslice.CONTROLLER, service, objects, NOW)
+    made = (write.object for write in endpointslice.CONTROLLER.reconcile(seen).writes if isinstance(write, Create))
+    return tuple(piece for piece in made if isinstance(piece, EndpointSlice))
 
 
 class Starting:
@@ -190,6 +225,7 @@ class Starting:
         self.shown: tuple[int, ...] = (space.pods,)
         self._found: dict[Slot, tuple[Effect, ...]] = {}
         self._statuses: dict[tuple[int, int, bool, bool], int] = {}
+        self._met: dict[Hashable, bool] = {}
 
     def effects(self, state: State) -> Sequence[Effect]:
         slot = state[self.shown[0]]
@@ -199,7 +235,7 @@ class Starting:
         return found
 
     def _all(self, slot: Slot) -> Iterable[Effect]:
-        reached = Reach(self._group, [self._pool[number] for number in slot])
+        reached = Reach(self._group, [self._pool[number] for number in slot], slot, self._met)
         for number in dict.fromkeys(slot):
             pod: Pod = self._pool[number]
             if not pod.spec.node_name or pod.status.phase == "Succeeded":
@@ -252,8 +288,7 @@ class Binding:
 
 def stage_of(pod: Pod, group: Group, reached: Reach) -> Stage:
     """How far the pod can come while that resolves and answers which does now."""
-    own = template_of(pod, group).entry
-    edges = [edge for edge in group.edges if edge.source.entry is own]
+    edges = group.of_template[int(pod.metadata.annotations[_MARK])]
 
     def lacking(container: Container, means: Means, *probes: str) -> tuple[Edge, ...]:
         of_it = (e for e in edges if e.container == container.name and e.means is means and e.probe in probes)
@@ -429,21 +464,39 @@ class Run:
     ended: bool
 
 
-def first_run(of: Model, most: int) -> Run:
-    """The run in which always the first move that can be made is made; at most `most` moves."""
+def first_run(of: Model, most: int, over: Callable[[], bool] = lambda: False) -> Run:
+    """The run in which who can move first makes all the moves that it can, one after the other.
+
+    At most `most` moves, or until it is `over`.
+    """
     state = of.initial
     seen = {state}
     made: list[tuple[Effect, State]] = []
-    while len(made) < most:
+    while len(made) < most and not over():
         possible = of.effects(state)
         if not possible:
             return Run(tuple(made), state, ended=True)
-        effect, state = possible[0]
-        made.append((effect, state))
+        actor = possible[0][0].label[0]
+        for effect, _ in possible:
+            after = _applied(of, effect, state) if effect.label[0] == actor else None
+            if after is not None:
+                state = after
+                made.append((effect, state))
         if state in seen:
             break
         seen.add(state)
     return Run(tuple(made), state, ended=False)
+
+
+def _applied(of: Model, effect: Effect, state: State) -> State | None:
+    """The state after a move that was possible a few moves before; None if what it changes has changed since."""
+    changes = of.space.by_slot(of.pool.types, effect)
+    if any(old != ABSENT and old not in state[slot] for slot, pairs in changes for old, _ in pairs):
+        return None
+    after = list(state)
+    for slot, pairs in changes:
+        after[slot] = of.space.change(state[slot], pairs)
+    return tuple(after)
 
 
 def pods(of: Model, state: State) -> tuple[Pod, ...]:

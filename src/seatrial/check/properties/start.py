@@ -50,6 +50,8 @@ ASSUMPTIONS = {
     "starts/one-order": "a start only adds, so one order that ends shows how all end",
     f"starts/alike={starts.ALIKE}": f"of more than {starts.ALIKE} replicas {starts.ALIKE} are looked at",
 }
+LINKED: Final = 200
+"""Beyond so many workloads that wait for each other a start takes minutes to follow."""
 ALWAYS: Final = ("containers/start", "starts/uses", "starts/room", "starts/one-order")
 
 
@@ -114,7 +116,15 @@ def _groups(question: Question, pods: tuple[Template, ...], edges: tuple[Edge, .
 
 def _start(question: Question, group: starts.Group) -> _Outcome:
     model = starts.model(group)
-    run = starts.first_run(model, question.max_states)
+    budget = question.budget
+
+    def over() -> bool:
+        return budget.clock is not None and budget.until is not None and budget.clock() >= budget.until
+
+    if len(group.templates) > LINKED:
+        run = starts.Run((), model.initial, ended=False)
+    else:
+        run = starts.first_run(model, question.max_states, over)
     found = starts.pods(model, run.last)
     reached = starts.Reach(group, found)
     ready = dict.fromkeys(range(len(group.templates)), 0)
@@ -146,7 +156,7 @@ def _converges(outcome: _Outcome, number: int) -> Verdict:
             method="lookup",
         )
     if not outcome.run.ended:
-        answer, message = Answer.UNKNOWN, f"the start did not end within {len(outcome.run.effects)} moves"
+        answer, message = Answer.UNKNOWN, _unended(outcome)
     elif ready >= count:
         many = f"{count} pods get" if count > 1 else "its pod gets"
         message = f"from nothing {many} ready, whoever is first"
@@ -169,6 +179,12 @@ def _converges(outcome: _Outcome, number: int) -> Verdict:
     )
 
 
+def _unended(outcome: _Outcome) -> str:
+    if len(outcome.group.templates) > LINKED:
+        return f"more than {LINKED} workloads wait for each other; such a start is not followed"
+    return f"the start did not end within {len(outcome.run.effects)} moves"
+
+
 def _how_many(ready: int, count: int) -> str:
     if ready:
         return f"{ready} of {count} pods get ready"
@@ -177,7 +193,7 @@ def _how_many(ready: int, count: int) -> str:
 
 def _assumed(outcome: _Outcome, numbers: Iterable[int]) -> tuple[str, ...]:
     most = [machine for machine in numbers if starts.capped(outcome.group, machine)]
-    outside = any(not dependencies.backers(edge.target, outcome.group.templates) for edge in outcome.group.edges)
+    outside = not all(outcome.group.behind_edge[id(edge)] for edge in outcome.group.edges)
     return (
         *ALWAYS,
         *(("starts/outside",) if outside else ()),
@@ -206,7 +222,7 @@ def _dependencies(outcomes: Sequence[_Outcome], edges: tuple[Edge, ...]) -> list
         return verdicts
     sources = dict.fromkeys(str(edge.source.key) for edge in edges)
     if unended:
-        message = f"the start did not end within {len(unended[0].run.effects)} moves"
+        message = _unended(unended[0])
     elif sources:
         message = f"what {_listed(list(sources))} wait{'s' * (len(sources) == 1)} for comes, whoever is first"
     else:
