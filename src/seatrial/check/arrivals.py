@@ -58,12 +58,14 @@ class Arrivals:
         named: frozenset[str] = frozenset(),
         minor: int = NEWEST_MINOR,
         free: bool = False,
+        alike: Sequence[Sequence[str]] | None = None,
         reborn: Mapping[int, int] | None = None,
         drained: int | None = None,
         evicts: Callable[[State, int], bool] = lambda state, group: True,
     ) -> None:
-        """What is preempted waits again, as one of the group that `reborn` names. `drained` is the index of a node
-        whose pods are being evicted, as far as `evicts` allows for a group.
+        """`alike` are nodes that can be exchanged, if that is known. What is preempted waits again, as one of the group
+        that `reborn` names. `drained` is the index of a node whose pods are being evicted, as far as `evicts` allows
+        for a group.
         """
         self.nodes = tuple(nodes)
         self.groups = tuple(groups)
@@ -74,8 +76,8 @@ class Arrivals:
         self.evicts_standing = False
         """Whether preemption would remove a pod that stands: what follows from that is not looked at."""
         self._index = {node.metadata.name: position for position, node in enumerate(self.nodes)}
-        alike = symmetry.groups(nodes, standing, named)
-        self._alike = tuple(tuple(sorted(self._index[name] for name in names)) for names in alike)
+        exchanged = symmetry.groups(nodes, standing, named) if alike is None else alike
+        self._alike = tuple(tuple(sorted(self._index[name] for name in names)) for names in exchanged)
         self._reborn = reborn or {}
         self._drained = drained
         self._evicts = evicts

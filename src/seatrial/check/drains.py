@@ -18,11 +18,15 @@ from seatrial.check.budgets import Budgets, Share
 from seatrial.check.explore import Graph
 from seatrial.check.ground import Ground
 from seatrial.check.machines import Group, Workload
+from seatrial.check.model import symmetry
 from seatrial.check.model.pool import NOW
 from seatrial.control import scheduler
 from seatrial.control.addons import moves
+from seatrial.control.scheduler.board import terms_of
+from seatrial.control.scheduler.demand import demand
 from seatrial.control.writes import Update
-from seatrial.kube.objects import Node, Pod
+from seatrial.kube import selectors
+from seatrial.kube.objects import Node, Pod, Service, canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,32 @@ class Drains:
     shares: tuple[Share, ...] = ()
     used: int = 0
     """Scheduling decisions so far."""
+    _bare: dict[int, tuple[Node, bytes]] = field(default_factory=dict)
+    _blurs: dict[int, tuple[Pod, bytes]] = field(default_factory=dict)
+    """By identity, with what keeps it: nodes without their names, other pods as far as they count."""
     _allowed: dict[int, bool] = field(default_factory=dict)
+    _first: list[Arrivals] = field(default_factory=list)
     _draining: dict[int, tuple[Arrivals, Arrivals]] = field(default_factory=dict)
 
     def installed(self, budget: int) -> tuple[list[Way], bool]:
         """Every layout that an install can lead to, and whether these are all."""
-        arrivals = self._arrivals(self.ground.nodes, self.others)
+        arrivals = self._install()
         return self._ends(arrivals, arrivals.initial, budget)
+
+    def distinct(self, state: State) -> Iterator[int]:
+        """One of each kind of nodes that have pods of the workload: of equal nodes with equal pods the first."""
+        arrivals = self._install()
+        seen = set()
+        for position, content in enumerate(state.layout):
+            likeness = (arrivals.kind_of(position), content)
+            if content and likeness not in seen:
+                seen.add(likeness)
+                yield position
+
+    def _install(self) -> Arrivals:
+        if not self._first:
+            self._first.append(self._arrivals(self.ground.nodes, self.others))
+        return self._first[0]
 
     def drained(self, way: Way, node: int, budget: int) -> tuple[list[Way], bool]:
         """What a drain of a node can lead to: it is cordoned, its pods are evicted, the others are placed."""
@@ -134,6 +157,53 @@ class Drains:
                 board.change(None, placed, NOW)
                 yield placed
 
+    def _alike(self, nodes: Sequence[Node], others: Sequence[Pod]) -> list[list[str]]:
+        """Nodes that differ in nothing that decides where the workload's pods go."""
+        on_node: dict[str, list[bytes]] = {}
+        for pod in others:
+            on_node.setdefault(pod.spec.node_name, []).append(self._blurred(pod))
+        found: dict[tuple[bytes, ...], list[str]] = {}
+        for node in nodes:
+            name = node.metadata.name
+            known = self._bare.get(id(node))
+            if known is None:
+                known = self._bare[id(node)] = (node, canonical(symmetry.anonymous(node)))
+            own = name.encode() if name in self.ground.named else b""
+            found.setdefault((own, known[1], *sorted(on_node.get(name, ()))), []).append(name)
+        return [names for names in found.values() if len(names) > 1]
+
+    def _blurred(self, pod: Pod) -> bytes:
+        """A pod of another workload as far as it counts: by what it takes, unless a rule speaks of it."""
+        known = self._blurs.get(id(pod.spec))
+        if known is None:
+            takes = demand(pod, self.ground.minor)
+            text = f"{pod.spec.priority} {takes}".encode()
+            if self._concerns(pod):
+                text = canonical(symmetry.nameless(pod))
+            known = self._blurs[id(pod.spec)] = (pod, text)
+        return known[1]
+
+    def _concerns(self, other: Pod) -> bool:
+        mine, minor = self.group.pod, self.ground.minor
+        if terms_of(other, minor):
+            return True
+        rules = terms_of(mine, minor)
+        if any(
+            term.namespace_selector is not None or term.matches(other, {})
+            for term in (*rules.affinity, *rules.anti_affinity, *rules.preferred)
+        ):
+            return True
+        if other.metadata.namespace != mine.metadata.namespace:
+            return False
+        spread = mine.spec.topology_spread_constraints
+        services = [each for each in self.ground.around if isinstance(each, Service)]
+        return any(selectors.matches(rule.label_selector, other.metadata.labels) for rule in spread) or any(
+            each.spec.selector
+            and selectors.matches_labels(each.spec.selector, mine.metadata.labels)
+            and selectors.matches_labels(each.spec.selector, other.metadata.labels)
+            for each in services
+        )
+
     def _arrivals(
         self,
         nodes: Sequence[Node],
@@ -149,6 +219,7 @@ class Drains:
             around=ground.around,
             named=ground.named,
             minor=ground.minor,
+            alike=self._alike(nodes, others),
             drained=drained,
             evicts=evicts,
         )
@@ -161,14 +232,3 @@ def cordoned(node: Node) -> Node:
     assert isinstance(write, Update)
     assert isinstance(write.after, Node)
     return write.after
-
-
-def distinct(drains: Drains, state: State) -> Iterator[int]:
-    """One of each kind of nodes that have pods of the workload: of equal nodes with equal pods the first."""
-    arrivals = drains._arrivals(drains.ground.nodes, drains.others)
-    seen = set()
-    for position, content in enumerate(state.layout):
-        likeness = (arrivals.kind_of(position), content)
-        if content and likeness not in seen:
-            seen.add(likeness)
-            yield position

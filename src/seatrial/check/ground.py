@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Final
 
 import msgspec
 
-from seatrial.check import machines
+from seatrial.check import machines, room
 from seatrial.check.arrivals import Arrivals, Move
-from seatrial.check.machines import Group
+from seatrial.check.machines import Group, Workload
+from seatrial.check.properties import Question
 from seatrial.check.system import System
 from seatrial.check.verdicts import Field, Step
 from seatrial.kube.objects import Node, Object, Pod
 
+_EXACTLY: Final = 2_000
+"""Up to so many pods times workloads all others are placed anew for each."""
+_STAGES: Final = 3
+"""How many are kept: those with and without a machine more."""
 MANY: Final = 8
 """Of more nodes than that a story says only how many there are."""
 BUDGET: Final = 3_000
@@ -59,6 +65,44 @@ class Ground:
     @property
     def budget(self) -> int:
         return max(100, BUDGET * 10 // max(10, len(self.nodes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A system on its machines, every pod where the order of the files puts it."""
+
+    ground: Ground
+    bound: tuple[Pod, ...]
+    groups: Mapping[str, Group]
+    """By owner, as many pods as the files ask for."""
+    rooms: Mapping[str, int]
+    """By owner, on how many nodes one of its pods finds a place whatever all others do."""
+
+    def without(self, system: System, workload: Workload) -> tuple[Pod, ...]:
+        """The pods of all others: in a large system where they are among all, else where they are without these."""
+        if len(self.bound) * len(self.groups) <= _EXACTLY:
+            return tuple(machines.place(system, self.ground.nodes, without=workload)[0])
+        owner = str(workload.key)
+        uids = ((pod, pod.metadata.controller) for pod in self.bound)
+        return tuple(pod for pod, reference in uids if reference is None or reference.uid != owner)
+
+
+def stage(question: Question, nodes: tuple[Node, ...]) -> Stage:
+    """Remembered while the same system is asked about."""
+    kept: list[tuple[System, tuple[Node, ...], Stage]] = question.known.setdefault("stages", [])
+    for system, machines_then, found in kept:
+        if system is question.system and len(nodes) == len(machines_then) and all(map(is_, nodes, machines_then)):
+            return found
+    system = question.system
+    bound, _ = machines.place(system, nodes)
+    groups = {group.owner: group for group in machines.crowd(system, nodes)}
+    ground = Ground.of(system, nodes)
+    counted = room.count(tuple(groups.values()), nodes, ground.standing, ground.minor)
+    rooms = {owner: each.nodes for owner, each in zip(groups, counted, strict=True)}
+    made = Stage(ground, tuple(bound), groups, rooms)
+    del kept[:-_STAGES]
+    kept.append((system, nodes, made))
+    return made
 
 
 def called_by_name(system: System, nodes: Sequence[Node]) -> frozenset[str]:

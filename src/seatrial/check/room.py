@@ -22,12 +22,17 @@ _PODS = "pods"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What counting says of a group of pods: whether it always finds a place; whether every node that suits it has
-    room for it beside all the others, so that only rules between pods can keep it off.
+    """What counting says of a group of pods: on how many nodes it finds a place whatever the others do; whether every
+    node that suits it has room for it beside all the others, so that only rules between pods can keep it off.
     """
 
-    always: bool
+    nodes: int
     everywhere: bool
+
+    @property
+    def always(self) -> bool:
+        """It finds a place in every order."""
+        return self.nodes > 0
 
 
 def is_plain(pod: Pod, groups: Sequence[Group], minor: int) -> bool:
@@ -79,8 +84,8 @@ def count(groups: Sequence[Group], nodes: Sequence[Node], standing: Sequence[Pod
                 blocking[resource].append(least)
                 crowded = crowded or others[resource] >= least
         blocked = sum(_most(blocking[resource], others[resource]) for resource in mine)
-        always = is_plain(group.pod, groups, minor) and blocked < suitable
-        found.append(Room(always, suitable > 0 and not crowded))
+        left = max(0, suitable - blocked) if is_plain(group.pod, groups, minor) else 0
+        found.append(Room(left, suitable > 0 and not crowded))
     return found
 
 

@@ -25,9 +25,9 @@ def groups(nodes: Iterable[Node], others: Iterable[Pod], named: frozenset[str]) 
     standing = tuple(others)
     for node in nodes:
         name = node.metadata.name
-        on_it = tuple(sorted(canonical(_nameless(pod)) for pod in standing if pod.spec.node_name == name))
+        on_it = tuple(sorted(canonical(nameless(pod)) for pod in standing if pod.spec.node_name == name))
         own = name.encode() if name in named else b""
-        found.setdefault((canonical(_anonymous(node)) + own, on_it), []).append(name)
+        found.setdefault((canonical(anonymous(node)) + own, on_it), []).append(name)
     return tuple(tuple(sorted(names)) for names in found.values() if len(names) > 1)
 
 
@@ -109,12 +109,12 @@ def _replaced(part: dict[str, object], names: Mapping[str, str]) -> dict[str, ob
     return {key: new(value) for key, value in part.items()}
 
 
-def _nameless(pod: Pod) -> Pod:
+def nameless(pod: Pod) -> Pod:
     spec = msgspec.structs.replace(pod.spec, node_name="")
     return msgspec.structs.replace(with_metadata(pod, name="", uid="", resource_version=""), spec=spec)
 
 
-def _anonymous(node: Node) -> Node:
+def anonymous(node: Node) -> Node:
     """The node without what tells it from its like: name, uid, the hostname label, addresses."""
     labels = {key: value for key, value in node.metadata.labels.items() if key != HOSTNAME}
     bare = with_metadata(

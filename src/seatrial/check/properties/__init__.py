@@ -97,7 +97,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "storage": ("storage/attaches",),
     "start": ("start/converges", "start/dependencies"),
     "cascade": ("nodes/cascade",),
-    "arithmetic": ("rollout/arithmetic", "autoscaling/arithmetic", "disruption/arithmetic"),
+    "arithmetic": ("arithmetic/rollout", "arithmetic/autoscaling", "arithmetic/disruption"),
     "probe": ("probe/startup-time", "probe/cascade"),
     "stop": ("stop/graceful",),
     "job": ("job/completes",),

@@ -1,4 +1,4 @@
-"""The arithmetic of controllers for all numbers of replicas: `rollout/`, `autoscaling/` and `disruption/arithmetic`.
+"""What controllers make of numbers, for all of them: `arithmetic/rollout`, `/autoscaling` and `/disruption`.
 
 Explorations go through states of a few pods. What one decision makes of numbers is proved here for every number of
 replicas, with what the files say (percentages, bounds, policies) as it is: the functions that the controllers call are
@@ -23,9 +23,9 @@ from seatrial.control.autoscaler import calculation, limits
 from seatrial.kube.objects import Deployment, HorizontalPodAutoscaler, PodDisruptionBudget
 from seatrial.kube.objects.autoscaling import HPAScalingRules
 
-ROLLOUT = "rollout/arithmetic"
-AUTOSCALING = "autoscaling/arithmetic"
-DISRUPTION = "disruption/arithmetic"
+ROLLOUT = "arithmetic/rollout"
+AUTOSCALING = "arithmetic/autoscaling"
+DISRUPTION = "arithmetic/disruption"
 PROPERTIES = (
     Property(
         name=ROLLOUT,

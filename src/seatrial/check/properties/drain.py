@@ -20,8 +20,8 @@ import msgspec
 
 from seatrial.check import machines
 from seatrial.check.budgets import Budgets, Share, selects
-from seatrial.check.drains import Drains, Way, distinct
-from seatrial.check.ground import Ground, told
+from seatrial.check.drains import Drains, Way
+from seatrial.check.ground import stage, told
 from seatrial.check.machines import Workload
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, Place
@@ -55,6 +55,10 @@ ASSUMPTIONS: Mapping[str, str] = {
     "containers/healthy": "containers of the files' templates start, pass their probes, stay up",
     "rollout/broken-template": "containers of the changed template crash before they are ready, every time",
 }
+LARGEST = 500
+"""Of more pods the layouts are not looked at."""
+MOST = 5_000
+"""Of more pods not even the evictions at rest."""
 _OWNERS = (Pod, *machines.WORKLOADS)
 RETRIES = "kubectl asks again every 5 s"
 
@@ -86,6 +90,7 @@ class Guarded:
 
 def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     budgets = Budgets(question.system)
+    nodes = question.nodes if question.system.of("Node") else (*question.nodes, one_more(question.nodes))
     verdicts = []
     for guarded in guards(question, budgets):
         base = Verdict(
@@ -100,11 +105,16 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
             message = "it selects no pods of the system, so it keeps nobody from draining a node"
             verdicts.append(msgspec.structs.replace(base, message=message, method="lookup", assumptions=()))
             continue
+        if sum(count for _, count in guarded.owners) > MOST:
+            message = f"it selects more than {MOST} pods, which are not looked at one by one"
+            verdicts.append(msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message, method="lookup"))
+            continue
         verdicts.append(
             _overlap(base, guarded, budgets)
             or _at_rest(question, base, guarded, budgets)
             or _crashing(base, guarded, budgets)
-            or _drains(question, base, guarded, budgets)
+            or _large(base, guarded)
+            or _drains(question, base, guarded, nodes)
         )
     return verdicts
 
@@ -270,37 +280,47 @@ def drains_of(question: Question, entry: Entry, guarded: Sequence[Guarded], node
     """The model of one workload's drains; None if it has no pods to place."""
     workload = entry.typed
     assert isinstance(workload, machines.WORKLOADS)
-    system = question.system
-    group = next((each for each in machines.crowd(system, nodes) if each.owner == str(entry.key)), None)
+    set_up = stage(question, nodes)
+    group = set_up.groups.get(str(entry.key))
     if group is None:
         return None
-    others, _ = machines.place(system, nodes, without=workload)
-    ground = replace(Ground.of(system, nodes), standing=tuple(others))
+    others = set_up.without(question.system, workload)
+    ground = replace(set_up.ground, standing=others)
     shares = {str(share.workload.key): share for each in guarded for share in each.shares(but=entry)}
-    return Drains(ground, workload, group, tuple(others), Budgets(system), tuple(shares.values()))
+    return Drains(ground, workload, group, others, Budgets(question.system), tuple(shares.values()))
 
 
-def _drains(question: Question, base: Verdict, guarded: Guarded, budgets: Budgets) -> Verdict:
+def _large(base: Verdict, guarded: Guarded) -> Verdict | None:
+    if sum(count for _, count in guarded.owners) <= LARGEST:
+        return None
+    message = f"it selects more than {LARGEST} pods, whose drains are not looked at; one of them may go at any time"
+    return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
+
+
+def _drains(question: Question, base: Verdict, guarded: Guarded, nodes: tuple[Node, ...]) -> Verdict:
     """Every layout, every node: does the drain end?"""
-    nodes = question.nodes
-    inferred = not question.system.of("Node")
-    assumptions = base.assumptions
-    if inferred:
-        nodes, assumptions = (*nodes, one_more(nodes)), (*assumptions, "nodes/one-more")
-    base = msgspec.structs.replace(base, assumptions=assumptions)
-    states = tried = 0
+    if nodes is not question.nodes:
+        base = msgspec.structs.replace(base, assumptions=(*base.assumptions, "nodes/one-more"))
+    total = sum(count for _, count in guarded.owners)
+    message = f"every drain of a node with some of its {total} pods ends"
+    if sum(not node.spec.unschedulable for node in nodes) < 2:
+        message = f"one of its {total} pods may be evicted at any time; there is no second node to go to"
+        return msgspec.structs.replace(base, message=message, method="lookup")
+    states = tried = used = 0
     complete = True
+    counted = True
     for entry, _ in guarded.owners:
-        if isinstance(entry.typed, Pod):
-            continue
+        if isinstance(entry.typed, Pod) or stage(question, nodes).rooms.get(str(entry.key), 0) > 1:
+            continue  # what is evicted finds another place, whatever else stands where
+        counted = False
         drains = drains_of(question, entry, (guarded,), nodes)
-        if drains is None or sum(not node.spec.unschedulable for node in nodes) < 2:
+        if drains is None:
             continue
         ways, whole = drains.installed(drains.ground.budget)
         complete = complete and whole
         for way in ways:
-            for node in distinct(drains, way.state):
-                if drains.used > drains.ground.budget:
+            for node in drains.distinct(way.state):
+                if used + drains.used > drains.ground.budget:
                     complete = False
                     break
                 ends, whole = drains.drained(way, node, drains.ground.budget)
@@ -310,14 +330,14 @@ def _drains(question: Question, base: Verdict, guarded: Guarded, budgets: Budget
                 stuck = next((end for end in ends if end.state.layout[node]), None)
                 if stuck is not None:
                     return _stuck(base, guarded, entry, drains, way, stuck, node)
-    total = sum(count for _, count in guarded.owners)
+        used += drains.used
     if not complete:
         message = f"the budget for layouts ran out after {tried} drains, each of which ended"
         return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
-    message = f"every drain of a node with some of its {total} pods ends"
-    if not tried:
-        message = f"one of its {total} pods may be evicted at any time; there is no second node to go to"
-    return msgspec.structs.replace(base, message=message, covered=Covered(states, tried) if tried else None)
+    if counted:
+        assumptions = tuple(name for name in base.assumptions if name != "others/as-written")
+        return msgspec.structs.replace(base, message=message, method="counting", assumptions=assumptions)
+    return msgspec.structs.replace(base, message=message, covered=Covered(states, tried))
 
 
 def one_more(nodes: Sequence[Node]) -> Node:

@@ -3,8 +3,8 @@
 All orders of arrival are asked about, and every choice among equally good nodes; pods of DaemonSets are there first.
 Fewer replicas are met on the way to more. First the order of the files is tried, then counting (`room`), then the
 orders are explored: among the pods that a rule relates to each other alone, where every node has room for all, else
-among all. Where pods are left over a search says whether any placement exists, and if none does, which fields together
-leave none (`cores`).
+among all, and where these are too many for each such group after all others. Where pods are left over a search says
+whether any placement exists, and if none does, which fields together leave none (`cores`).
 
 Of a Deployment that an autoscaler may enlarge and whose rollout may not take a pod away first, one pod more has to fit:
 else its rollouts stand still when the load is highest. (At the size of the files `rollout/converges` speaks of that.)
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import msgspec
 
@@ -43,6 +44,7 @@ PROPERTIES = (
 )
 ASSUMPTIONS: Mapping[str, str] = {
     "daemons/first": "pods of DaemonSets, and those that name their node, are there first",
+    "others/as-written": "other workloads stand where the order of the files puts them",
     "storage/binds": "claims are bound and volumes attach wherever their pods go",
 }
 
@@ -65,6 +67,7 @@ class Outcome:
     complete: bool = True
     method: str = "counting"
     covered: Covered | None = None
+    assumed: tuple[str, ...] = ()
 
 
 def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
@@ -90,7 +93,7 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
         message="",
         method=outcome.method,
         covered=outcome.covered,
-        assumptions=_assumed(question),
+        assumptions=(*_assumed(question), *outcome.assumed),
     )
     many = f"{len(question.nodes)} node{'s' * (len(question.nodes) != 1)}"
     total = sum(group.count for group in groups) + len(ground.standing)
@@ -100,7 +103,10 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
             "and no pod was left over in those that were tried"
         )
         return [msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)]
-    return [msgspec.structs.replace(base, message=f"all {total} pods find a place on {many}, in whatever order")]
+    message = f"all {total} pods find a place on {many}, in whatever order"
+    if outcome.assumed:
+        message += " those come that a rule or scarce room relates"
+    return [msgspec.structs.replace(base, message=message)]
 
 
 def _assumed(question: Question) -> tuple[str, ...]:
@@ -126,6 +132,8 @@ def fits(ground: Ground, groups: Sequence[Group]) -> Outcome:
         graph = free.explored(ground.budget)
         if graph.complete:
             return Outcome((), True, "exploration", Covered(len(graph.edges), graph.transitions))
+    if prod(group.count + 1 for group in groups) > ground.budget:
+        return _each_by_itself(ground, groups, rest)
     arrivals = ground.arrivals(groups)
     graph = arrivals.explored(ground.budget)
     last = graph.states[len(graph.edges)] if len(graph.edges) < len(graph.states) else None
@@ -133,8 +141,37 @@ def fits(ground: Ground, groups: Sequence[Group]) -> Outcome:
     if last is not None and arrivals.stranded(last):
         path = [graph.states[number] for number in graph.trace(len(graph.edges))]
         return Outcome(tuple(_stranded(arrivals, path)), True, "exploration", covered)
-    complete = graph.complete and not arrivals.evicts_standing
-    return Outcome((), complete, "exploration", covered)
+    if graph.complete and not arrivals.evicts_standing:
+        return Outcome((), True, "exploration", covered)
+    return _each_by_itself(ground, groups, rest)
+
+
+def _each_by_itself(ground: Ground, groups: Sequence[Group], rest: Sequence[int]) -> Outcome:
+    """The orders of related groups only, after all others, which come in the order of the files."""
+    done: set[int] = set()
+    states = transitions = 0
+    complete = True
+    for begin in rest:
+        if begin in done:
+            continue
+        related = _related(ground, groups, [begin])
+        done.update(related)
+        first = ground.arrivals([group for position, group in enumerate(groups) if position not in related])
+        state = first.initial
+        while (step := next(iter(first.steps(state)), None)) is not None:
+            state = step[1]
+        others = (*ground.standing, *first.pods(state.layout))
+        arrivals = replace(ground, standing=others).arrivals([groups[each] for each in related])
+        graph = arrivals.explored(ground.budget)
+        states += len(graph.edges)
+        transitions += graph.transitions
+        last = graph.states[len(graph.edges)] if len(graph.edges) < len(graph.states) else None
+        if last is not None and arrivals.stranded(last):
+            path = [graph.states[number] for number in graph.trace(len(graph.edges))]
+            found = tuple(_stranded(arrivals, path))
+            return Outcome(found, True, "exploration", Covered(states, transitions), ("others/as-written",))
+        complete = complete and graph.complete and not arrivals.evicts_standing
+    return Outcome((), complete, "exploration", Covered(states, transitions), ("others/as-written",))
 
 
 def _in_order(ground: Ground, groups: Sequence[Group]) -> Left | None:
@@ -252,7 +289,7 @@ def _left(
         trace=left.trace,
         method=outcome.method,
         covered=outcome.covered,
-        assumptions=_assumed(question),
+        assumptions=(*_assumed(question), *outcome.assumed),
     )
 
 

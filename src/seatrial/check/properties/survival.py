@@ -9,8 +9,8 @@ budget is gone with its machine until it is placed again: that is how it was wri
 Where nodes carry zones, and the pods have a rule about zones, one pod must be left of a lost zone, too.
 
 After maintenance the same number must be left that a fresh install leaves: a node is drained and let in again, and
-nothing moves the pods back. That is asked only where the fresh install survives; a descheduler whose policy would move
-them back does so before the loss.
+nothing moves the pods back. That is asked only where the fresh install survives, and not where a descheduler's policy
+is among the files: what it moves back is not looked at here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import msgspec
 
 from seatrial.check import machines
 from seatrial.check.budgets import Budgets
-from seatrial.check.drains import Drains, Way, distinct
+from seatrial.check.drains import Drains, Way
 from seatrial.check.ground import told
 from seatrial.check.properties import Parameter, Property, Question
 from seatrial.check.properties.drain import Guarded, drains_of, guards
@@ -62,6 +62,8 @@ ASSUMPTIONS: Mapping[str, str | Parameter] = {
     "others/as-written": "other workloads stand where the order of the files puts them",
     "containers/healthy": "containers of the files' templates start, pass their probes, stay up",
 }
+TOTAL = 20_000
+"""Scheduling decisions for all workloads together."""
 LARGEST = 500
 """Of a workload of more pods the layouts are not looked at."""
 
@@ -78,13 +80,18 @@ class Need:
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
     if not question.system.of("Node") or sum(not node.spec.unschedulable for node in question.nodes) < 2:
         return []
+    if any("DeschedulerPolicy" in str(each.admitted.get("data")) for each in question.system.of("ConfigMap")):
+        wanted = wanted - {MAINTENANCE}
     budgets = Budgets(question.system)
     guarded = tuple(guards(question, budgets))
     verdicts: list[Verdict] = []
+    left = TOTAL
     for entry in question.system.entries:
         need = _need(question, entry, guarded, budgets)
         if need is not None:
-            verdicts += _workload(question, entry, need, guarded, wanted)
+            found, used = _workload(question, entry, need, guarded, wanted, left)
+            verdicts += found
+            left -= used
     return verdicts
 
 
@@ -107,8 +114,9 @@ def _need(question: Question, entry: Entry, guarded: Sequence[Guarded], budgets:
 
 
 def _workload(
-    question: Question, entry: Entry, need: Need, guarded: Sequence[Guarded], wanted: frozenset[str]
-) -> list[Verdict]:
+    question: Question, entry: Entry, need: Need, guarded: Sequence[Guarded], wanted: frozenset[str], left: int
+) -> tuple[list[Verdict], int]:
+    """The verdicts, and how many decisions they took of those that are `left`."""
     losses = max(0, int(question.assumed("nodes/fail", FAIL)))
     base = Verdict(
         property=SURVIVES,
@@ -121,18 +129,22 @@ def _workload(
     mine = tuple(each for each in guarded if any(owner is entry for owner, _ in each.owners))
     drains = drains_of(question, entry, mine, question.nodes)
     if drains is None:
-        return []
-    if drains.group.count > LARGEST:
+        return [], 0
+    if drains.group.count > LARGEST or left <= 0:
         message = f"it asks for more than {LARGEST} pods, whose layouts are not looked at"
+        if left <= 0:
+            message = f"{TOTAL} scheduling decisions were spent on the workloads before it"
         names = [name for name in (SURVIVES, MAINTENANCE) if name in wanted]
-        return [msgspec.structs.replace(base, property=name, verdict=Answer.UNKNOWN, message=message) for name in names]
+        return [
+            msgspec.structs.replace(base, property=name, verdict=Answer.UNKNOWN, message=message) for name in names
+        ], 0
     ways, whole = drains.installed(drains.ground.budget)
     fresh = _fresh(entry, need, drains, losses, ways, whole, base)
     found = [fresh] if SURVIVES in wanted else []
     if MAINTENANCE in wanted and fresh.verdict is Answer.PROVED:
         base = msgspec.structs.replace(base, property=MAINTENANCE, assumptions=(*base.assumptions, "drain/options"))
         found.append(_after_maintenance(entry, need, drains, losses, ways, base))
-    return found
+    return found, drains.used
 
 
 def _fresh(
@@ -158,7 +170,7 @@ def _after_maintenance(
     complete = True
     drained = 0
     for way in ways:
-        for node in distinct(drains, way.state):
+        for node in drains.distinct(way.state):
             if drains.used > 3 * budget:
                 complete = False
                 break
