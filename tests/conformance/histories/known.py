@@ -9,6 +9,10 @@ _FOREGROUND = (
     " attemptToDeleteItem was faster: how often is chance, in 1.37 as in 1.30"
 )
 _TIE = "pods that tie for deletion: upstream decides by uid"
+_RELIEVED = (
+    "which node is relieved first (getPodsRankedByRelatedPodsOnSameNode) hangs on how many pods go in one sync, and"
+    " that on how closely the Deployment follows its ReplicaSets"
+)
 _FREED = (
     "which of two claims looks first at a volume that somebody freed by hand: upstream looks in no particular order"
 )
@@ -42,6 +46,7 @@ KNOWN: Final = {
     **dict.fromkeys((f"statefulset-601-{number}" for number in (145, 202, 244, 297)), _FOREGROUND),
     "statefulset-501-29": _FIELDS,
     "daemonset-402-249": _STUCK,
+    "deployment-601-151": _RELIEVED,
     "job-402-1": _BATCHED,
     "poddisruptionbudget-30-1": _LAST_POD,
     **dict.fromkeys((f"poddisruptionbudget-{number}" for number in ("501-225", "502-18", "502-100")), _LAST_POD),
