@@ -184,3 +184,17 @@ def test_a_script_that_is_no_script_is_read_to_its_end() -> None:
     for text in ("until (((", "$(" * 5_000, '"' * 9_999, "until nc -z $(", "`" * 3_001, "\\", "while"):
         commands.calls(["sh", "-c", text], {})
     assert commands.calls(["sh", "-c", "x" * 30_000], {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "waits"),
+    [
+        ("", True),
+        ("hostAliases: [{ip: 10.0.0.1, hostnames: [other]}]", False),
+        ("dnsPolicy: Default", False),
+        ("dnsConfig: {searches: [corp.example.com]}", False),
+    ],
+)
+def test_a_name_that_the_pod_may_resolve_by_itself_is_nobodys(tmp_path: Path, field: str, waits: bool) -> None:
+    text = POD.format(command=shell("until nslookup other; do sleep 1; done")).rstrip() + f"\n  {field}\n"
+    assert any(each.means is WAITS for each in edges(tmp_path, SERVICES + text)) == waits

@@ -101,3 +101,8 @@ def test_a_schedule_that_never_comes(tmp_path: Path, schedule: str, comes: bool)
     spec = {"schedule": schedule, "jobTemplate": {"spec": job_of(backoffLimit=0)["spec"]}}
     raw = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "work"}, "spec": spec}
     assert (verdict(tmp_path, raw).verdict is Answer.PROVED) == comes
+
+
+def test_a_job_of_another_controller_is_not_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job_of(managedBy="kueue.x-k8s.io/multikueue")))
+    assert judge.judge(project.load([tmp_path]), ["job/*"]).verdicts == ()

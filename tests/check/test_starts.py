@@ -216,3 +216,11 @@ def test_a_thousand_replicas_start_alike(tmp_path: Path) -> None:
     told = found["start/converges", "StatefulSet default/web"]
     assert told.verdict is Answer.PROVED
     assert f"starts/alike={starts.ALIKE}" in told.assumptions
+
+
+def test_who_waits_for_pods_that_nobody_asks_for_is_told_so(tmp_path: Path) -> None:
+    other = CIRCLE.replace("name: web", "name: db").replace("app: web", "app: db").replace("replicas: 2", "replicas: 0")
+    text = CIRCLE.replace("nc -z web-1.web 80", "nc -z db 80").replace("OrderedReady", "Parallel") + "---" + other
+    told = verdicts(loaded(tmp_path, text))["start/dependencies", "StatefulSet default/web"]
+    assert told.verdict is Answer.REFUTED
+    assert "nobody asks for the pods behind Service default/db" in told.message

@@ -196,6 +196,8 @@ def edges(system: System) -> tuple[Edge, ...]:
     uses = 0
     for template in pods:
         for edge in _of(system, names, template, pods):
+            if edge.target.entry is None and _resolves_elsewhere(template, edge):
+                continue
             if edge.means is Means.USES:
                 uses += 1
                 if uses > MOST_USES:
@@ -203,6 +205,14 @@ def edges(system: System) -> tuple[Edge, ...]:
             key = (template.key, edge.container, edge.means, edge.need, edge.probe, str(edge.target), edge.target.host)
             found.setdefault((*key, edge.target.port), edge)
     return tuple(found.values())
+
+
+def _resolves_elsewhere(template: Template, edge: Edge) -> bool:
+    """A name that the input does not have may be one of the pod's own hosts file, or of name servers of its own."""
+    spec = template.spec
+    aliases = {name for alias in spec.host_aliases for name in alias.hostnames}
+    own = spec.dns_policy in ("Default", "None") or (spec.dns_config is not None and spec.dns_config.searches)
+    return edge.need is not Need.DONE and (bool(own) or edge.target.name in aliases)
 
 
 def backers(edge_target: Target, pods: tuple[Template, ...]) -> tuple[Template, ...]:

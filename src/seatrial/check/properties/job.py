@@ -19,6 +19,7 @@ from seatrial.check.model.pool import NOW
 from seatrial.check.properties import Parameter, Property, Question
 from seatrial.check.system import Entry, Path
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict
+from seatrial.control.job.sync import managed_elsewhere
 from seatrial.kube import cronschedule
 from seatrial.kube.objects import CronJob, Job
 
@@ -28,7 +29,7 @@ PROPERTIES = (
         name=COMPLETES,
         asks="does the Job complete, although pods of it are evicted (a drain, a scale-down)?",
         formally="every fair run with at most job/disruptions evictions satisfies F (the Job is Complete)",
-        premise="the system has a Job or a CronJob",
+        premise="the system has a CronJob, or a Job that the Job controller manages",
         sometimes="some run completes after an eviction, where one is assumed",
     ),
 )
@@ -43,9 +44,10 @@ ASSUMPTIONS: dict[str, str | Parameter] = {
 
 def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
     found = []
+    minor = int(question.system.version.split(".")[1])
     for entry in question.system.entries if COMPLETES in wanted else ():
         typed = entry.typed
-        if isinstance(typed, Job):
+        if isinstance(typed, Job) and not managed_elsewhere(typed, minor):
             found.append(_job(question, entry, typed, ("spec",), _disruptions(question)))
         elif isinstance(typed, CronJob):
             found.append(_cron_job(question, entry, typed))

@@ -267,7 +267,7 @@ def _causes(outcome: _Outcome) -> Iterable[Verdict]:
             backers = [pods.index(each) for each in dependencies.backers(edge.target, pods)]
             stuck = [backer for backer in backers if backer in outcome.waiting]
             if not stuck or _no_port(edge) is not None:
-                yield _verdict(outcome, [number], _unmet(edge, backers), [edge], _of_target(edge))
+                yield _verdict(outcome, [number], _unmet(edge, backers, outcome), [edge], _of_target(edge))
                 continue
             for backer in stuck:
                 follows[number].add(backer)
@@ -294,7 +294,7 @@ def _closure(number: int, follows: dict[int, set[int]]) -> set[int]:
     return found
 
 
-def _unmet(edge: Edge, backers: Sequence[int]) -> str:
+def _unmet(edge: Edge, backers: Sequence[int], outcome: _Outcome) -> str:
     target = edge.target
     if target.entry is None:
         return f"{_lacking(edge)}, and the input has no {target}"
@@ -303,6 +303,8 @@ def _unmet(edge: Edge, backers: Sequence[int]) -> str:
         return f"{_lacking(edge)}, and {target} has no pod {whom}"
     if (ports := _no_port(edge)) is not None:
         return f"{_lacking(edge)}, and {target} has no port {target.port} (its ports: {ports})"
+    if not any(starts.wanted(outcome.group, number) for number in backers):
+        return f"{_lacking(edge)}, and nobody asks for the pods behind {target}: there are to be none"
     return f"{_lacking(edge)}, and that never comes, though the pods behind {target} are ready"
 
 
