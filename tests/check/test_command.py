@@ -134,7 +134,7 @@ def test_a_paused_deployment_never_installs_and_resuming_it_is_the_repair() -> N
 def test_a_deployment_of_no_pods_says_that_there_is_nothing_to_roll_out() -> None:
     found = verdicts(WEB.replace("replicas: 2", "replicas: 0"), "rollout/*", 0)
     assert {verdict["verdict"] for verdict in found} == {"proved"}
-    told = [verdict["message"] for verdict in found if verdict["property"] != "rollout/arithmetic"]
+    told = [verdict["message"] for verdict in found if verdict["property"] != "arithmetic/rollout"]
     assert all("nothing to roll out" in message for message in told), told
 
 
@@ -315,4 +315,4 @@ def test_absurd_numbers_of_replicas_are_answered_soon() -> None:
     assert (place, path) == ("-:6", "spec.replicas")
     assert "Too many pods" in message
     found = verdicts(WEB.replace("replicas: 2", "replicas: 2147483647"), "rollout/*", 2)
-    assert {v["verdict"] for v in found if v["property"] != "rollout/arithmetic"} == {"unknown"}
+    assert {v["verdict"] for v in found if v["property"] != "arithmetic/rollout"} == {"unknown"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from seatrial.check import explanations, judge
+from seatrial.check.pictures import PICTURES
 from seatrial.check.properties import FAMILIES, Parameter, family
 from seatrial.cli import explain
 
@@ -27,6 +29,7 @@ def test_the_overview_has_every_property(capsys: pytest.CaptureFixture[str]) -> 
 def test_each_property_is_told_formally(capsys: pytest.CaptureFixture[str], name: str) -> None:
     text = told(capsys, name)
     assert text.startswith(f"{name}: ")
+    assert PICTURES[name].strip("\n").splitlines()[0].strip() in text
     assert "\nformally   " in text
     assert "\nsometimes  " in text
 
@@ -45,3 +48,9 @@ def test_assumptions_with_a_value_come_with_their_default(capsys: pytest.Capture
 
 def test_a_near_miss_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean rollout/converges?" in told(capsys, "rollout/converge", code=2)
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    """Regenerate: ./dev docs."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "properties.md"
+    assert page.read_text() == explanations.page()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from seatrial.check.pictures import PICTURES
 from seatrial.check.properties import FAMILIES, Parameter, Property, family
 
 
@@ -24,8 +25,7 @@ def overview() -> str:
 
 def of_property(found: Property) -> str:
     parts = [f"{found.name}: {found.asks}"]
-    if found.picture:
-        parts.append(textwrap.indent(found.picture.strip("\n"), "    "))
+    parts.append(textwrap.indent(PICTURES[found.name].strip("\n"), "    "))
     parts.append(f"formally   {found.formally}\nasked      {found.premise}\nsometimes  {found.sometimes}")
     return "\n\n".join(parts)
 
@@ -70,8 +70,7 @@ def page() -> str:
     text = _HEAD
     for found in properties():
         text += f"\n## {found.name}\n\n{found.asks[0].upper()}{found.asks[1:]}\n\n"
-        if found.picture:
-            text += "```text\n" + found.picture.strip("\n") + "\n```\n\n"
+        text += "```text\n" + PICTURES[found.name].strip("\n") + "\n```\n\n"
         rows = {"formally": found.formally, "asked": found.premise, "sometimes": found.sometimes}
         text += "| | |\n|---|---|\n" + "".join(f"| {name} | {_cell(told)} |\n" for name, told in rows.items())
     text += f"\n{_ASSUMPTIONS}"

@@ -73,8 +73,6 @@ class Property:
     formally: str
     premise: str
     sometimes: str
-    picture: str = ""
-    """A drawing in characters, as it is shown in a terminal."""
 
 
 class Family(Protocol):
