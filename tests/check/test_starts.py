@@ -224,3 +224,11 @@ def test_who_waits_for_pods_that_nobody_asks_for_is_told_so(tmp_path: Path) -> N
     told = verdicts(loaded(tmp_path, text))["start/dependencies", "StatefulSet default/web"]
     assert told.verdict is Answer.REFUTED
     assert "nobody asks for the pods behind Service default/db" in told.message
+
+
+def test_a_service_that_selects_nobody_is_told_by_its_selector(tmp_path: Path) -> None:
+    service = CIRCLE.partition("---")[2].replace("name: web", "name: db").replace("app: web", "app: db")
+    text = CIRCLE.replace("nc -z web-1.web 80", "nc -z db 80").replace("OrderedReady", "Parallel") + "---" + service
+    told = verdicts(loaded(tmp_path, text))["start/dependencies", "StatefulSet default/web"]
+    assert "Service default/db has no pod that its selector matches" in told.message
+    assert [place.path for place in told.places][1:] == ["spec.selector"]

@@ -146,7 +146,8 @@ def _job(question: Question, entry: Entry, job: Job, at: Path, disruptions: int)
     if disruptions and not after:
         message = "no run was found that completes after an eviction"
         return msgspec.structs.replace(base, verdict=Answer.UNKNOWN, message=message)
-    often = f", also when {disruptions} of its pods are evicted at any moment" if disruptions else ""
+    many = "one of its pods is" if disruptions == 1 else f"{disruptions} of its pods are"
+    often = f", also when {many} evicted at any moment" if disruptions else ""
     return msgspec.structs.replace(base, message=f"it completes{often}")
 
 

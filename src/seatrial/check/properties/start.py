@@ -267,7 +267,8 @@ def _causes(outcome: _Outcome) -> Iterable[Verdict]:
             backers = [pods.index(each) for each in dependencies.backers(edge.target, pods)]
             stuck = [backer for backer in backers if backer in outcome.waiting]
             if not stuck or _no_port(edge) is not None:
-                yield _verdict(outcome, [number], _unmet(edge, backers, outcome), [edge], _of_target(edge))
+                others = _of_target(edge, nobody=not backers)
+                yield _verdict(outcome, [number], _unmet(edge, backers, outcome), [edge], others)
                 continue
             for backer in stuck:
                 follows[number].add(backer)
@@ -328,14 +329,15 @@ def _circle(edges: Sequence[Edge]) -> str:
     return f"the pods wait for themselves, for ever: {'; '.join(parts)}"
 
 
-def _of_target(edge: Edge) -> list[Place]:
+def _of_target(edge: Edge, *, nobody: bool = False) -> list[Place]:
+    """What of the target is in the way; `nobody` stands behind it."""
     entry = edge.target.entry
     if entry is None or not isinstance(entry.typed, Service):
         return []
     spec = entry.typed.spec
     if _no_port(edge) is not None:
         return [entry.place("spec", "ports")]
-    if spec.cluster_ip == "None" and not spec.publish_not_ready_addresses:
+    if spec.cluster_ip == "None" and not spec.publish_not_ready_addresses and not nobody:
         return [entry.place("spec", "publishNotReadyAddresses")]
     return [entry.place("spec", "selector")]
 
