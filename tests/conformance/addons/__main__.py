@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.conformance.addons.recording import RECORDING, invent
+from tests.conformance.addons.recording import ONCE_DIFFERENT, RECORDING, invent
 from tests.conformance.addons.vertical import Json, judge, settled
 from tests.conformance.upstream import build
 
@@ -19,13 +19,15 @@ def ask_upstream(seeds: list[int]) -> dict[int, Json]:
 
 def main(verb: str, count: int, seed: int) -> int:
     seeds = [seed * 1_000_000 + number for number in range(count)]
+    if verb == "record":
+        seeds += ONCE_DIFFERENT
     answers = ask_upstream(seeds)
     wrong = [each for each, answer in answers.items() if settled(judge(invent(each))) != answer]
     for each in wrong[:20]:
         print(f"case {each} differs")
     containers = sum(len(answer["recommendation"]) for answer in answers.values())
     updated = sum(len(answer["order"]) for answer in answers.values())
-    print(f"{count} cases, {containers} containers recommended, {updated} pods updated; {len(wrong)} cases differ")
+    print(f"{len(seeds)} cases, {containers} containers recommended, {updated} pods updated; {len(wrong)} cases differ")
     if verb == "record":
         RECORDING.save(answers)
     return 1 if wrong else 0

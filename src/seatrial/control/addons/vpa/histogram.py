@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from seatrial.control.addons.vpa.rounding import exp2, power
+
 GROWTH: Final = 0.05
 MIN_WEIGHT: Final = 0.1
 EPSILON: Final = 0.001 * MIN_WEIGHT
@@ -39,7 +41,7 @@ class Buckets:
         return min(int(_log(value * GROWTH_RATIO_LESS_ONE / self.first + 1)), self.number - 1)
 
     def start(self, bucket: int) -> float:
-        return self.first * ((1 + GROWTH) ** bucket - 1) / GROWTH_RATIO_LESS_ONE if bucket else 0.0
+        return self.first * (power(1 + GROWTH, bucket) - 1) / GROWTH_RATIO_LESS_ONE if bucket else 0.0
 
 
 GROWTH_RATIO_LESS_ONE: Final = 1 + GROWTH - 1
@@ -85,7 +87,7 @@ class Histogram:
     def _due(self, at: datetime) -> tuple[Histogram, float]:
         """The histogram that can take a sample of this time, and how heavy the sample is in it."""
         due = self if (at - self.reference) / HALF_LIFE <= _LARGEST_EXPONENT else self._shifted(at)
-        return due, 2.0 ** ((at - due.reference) / HALF_LIFE)
+        return due, exp2((at - due.reference) / HALF_LIFE)
 
     def _shifted(self, at: datetime) -> Histogram:
         reference = _BEGIN + math.floor((at - _BEGIN) / HALF_LIFE + 0.5) * HALF_LIFE

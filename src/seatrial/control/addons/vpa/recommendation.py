@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from seatrial.control.addons.vpa.policies import capped, policy_of
+from seatrial.control.addons.vpa.rounding import power
 from seatrial.control.addons.vpa.usage import Usage
 from seatrial.kube.objects.verticalscaling import (
     PodResourcePolicy,
@@ -31,12 +32,12 @@ class _Bound:
 
     share: float
     multiplier: float = 0.0
-    exponent: float = 1.0
+    exponent: int = 1
 
 
 TARGET: Final = _Bound(0.9)
-LOWER: Final = _Bound(0.5, 0.001, -2.0)
-UPPER: Final = _Bound(0.95, 1.0, 1.0)
+LOWER: Final = _Bound(0.5, 0.001, -2)
+UPPER: Final = _Bound(0.95, 1.0, 1)
 
 
 def recommended(usages: Mapping[str, Usage], policy: PodResourcePolicy) -> RecommendedPodResources:
@@ -80,7 +81,7 @@ def _widened(base: int, usage: Usage, bound: _Bound) -> int:
     confidence = _confidence(usage)
     if not confidence:
         return _MOST if bound.exponent > 0 and amount else 0
-    return _scaled(amount, (1.0 + bound.multiplier / confidence) ** bound.exponent)
+    return _scaled(amount, power(1.0 + bound.multiplier / confidence, bound.exponent))
 
 
 def _confidence(usage: Usage) -> float:
