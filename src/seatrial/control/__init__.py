@@ -19,6 +19,7 @@ from seatrial.control import (
     job,
     namespace,
     nodelifecycle,
+    nodettl,
     podgc,
     quota,
     replicaset,
@@ -57,6 +58,7 @@ CONTROLLERS: Final[tuple[Controller, ...]] = (
     podgc.CONTROLLER,
     tainteviction.CONTROLLER,  # it looks at a node's taints before they are changed again
     *nodelifecycle.CONTROLLERS,
+    nodettl.CONTROLLER,
     *volumes.CONTROLLERS,
     namespace.CONTROLLER,
     *customresources.CONTROLLERS,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from seatrial.control import nodettl
 from seatrial.kube.objects import JsonObject
 from tests.conformance.histories.script import Snapshot
 
@@ -32,7 +33,6 @@ _DROPPED: Final = (
     "generateName",
     "namespace",
 )
-_TTL: Final = "node.alpha.kubernetes.io/ttl"
 _COMBINED: Final = "(combined from similar events)"
 _OBSERVING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet")
 _STEPS: Final = re.compile(r"(from|to) \d+ (to|from) \d+")
@@ -56,9 +56,14 @@ def _sum_up_hints(piece: JsonObject) -> None:
 
 
 def _without_kubelet(node: JsonObject) -> None:
-    """Of a node that nobody runs: not what a kubelet would fill in, and what is attached in an order of its own."""
+    """Of a node that nobody runs: not what a kubelet would fill in, and what is attached in an order of its own.
+
+    How many nodes there are is the sum over all histories, so only that the seconds are a number is the history's.
+    """
     annotations = node["metadata"].get("annotations") or {}
-    node["metadata"]["annotations"] = {key: text for key, text in annotations.items() if key != _TTL}
+    if annotations.get(nodettl.ANNOTATION, "").isdecimal():
+        annotations = {**annotations, nodettl.ANNOTATION: "SECONDS"}
+    node["metadata"]["annotations"] = annotations
     status = {key: value for key, value in node["status"].items() if key not in ("nodeInfo", "daemonEndpoints")}
     attached = sorted(status.get("volumesAttached") or (), key=lambda each: str(each["name"]))
     node["status"] = {**status, "volumesAttached": attached}
@@ -202,13 +207,8 @@ class World:
             for port in stable["spec"].get("ports") or ():
                 port.pop("nodePort", None)
             stable["spec"].pop("healthCheckNodePort", None)
-        if raw["kind"] == "Node":  # what a kubelet says, who of two writers came first, how many nodes there are
-            stable.get("status", {}).pop("nodeInfo", None)
-            stable.get("status", {}).pop("daemonEndpoints", None)
+        if raw["kind"] == "Node":  # who of two writers came first
             stable.get("spec", {}).get("taints", []).sort(key=lambda taint: (taint["key"], taint["effect"]))
-            annotations = stable["metadata"].pop("annotations", {})
-            annotations.pop("node.alpha.kubernetes.io/ttl", None)
-            stable["metadata"] |= {"annotations": annotations} if annotations else {}
         if raw["kind"] == "ConfigMap" and "ca.crt" in stable.get("data", {}):
             stable["data"]["ca.crt"] = _CERTIFICATE.sub("CERTIFICATE", stable["data"]["ca.crt"])
         if raw["kind"] == "EndpointSlice":

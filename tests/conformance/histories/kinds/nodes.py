@@ -9,6 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
+from seatrial.control import nodettl
 from seatrial.kube.objects import JsonObject
 from tests.conformance.histories.script import AnyCommand, Choices, Create, Delete, Patch, Pods, drawn
 
@@ -37,6 +38,7 @@ def _command(random: Random, count: int) -> AnyCommand:
         (10, lambda: Patch(node, {"spec": {"taints": _taints(random)}}, seconds=_LONG_S)),
         (5, lambda: Patch(node, {"spec": {"unschedulable": random.random() < 0.6}})),
         (2, lambda: Patch(node, {"metadata": {"labels": {"kubernetes.io/os": "linux"}}})),
+        (2, lambda: Patch(node, {"metadata": {"annotations": {nodettl.ANNOTATION: random.choice((None, "7", "x"))}}})),
         (4, lambda: Create(_pod(random, f"p{random.randint(1, 6)}"))),
         (6, lambda: Pods("ready", pick, node=f"$NS-n{random.randint(1, count)}", seconds=6)),
         (3, lambda: Pods("unready", pick)),
