@@ -69,10 +69,7 @@ def _plugins(profile: Profile, round_: Round, known: Mapping[str, tuple[type[Any
     for name in dict.fromkeys(point.enabled):
         if name in known:
             typed, run = known[name]
-            args = profile.args(name, typed)
-            if isinstance(args, nodeutilization.UtilizationArgs) and not args.is_valid():
-                raise UnreadableError("thresholds that contradict each other")
-            found.append(partial(run, args, evictor, round_))
+            found.append(partial(run, profile.args(name, typed), evictor, round_))
     return found
 
 

@@ -42,7 +42,7 @@ def run(args: DuplicatesArgs, evictor: Evictor, round_: Round) -> None:
         share = math.ceil(total[key] / targets)
         for pods in by_node.values():
             for pod in pods[share - 1 :]:
-                outcome = Outcome.REFUSED if round_.is_evicted(pod) else round_.evict(pod, "RemoveDuplicates")
+                outcome = round_.evict(pod, "RemoveDuplicates")
                 if outcome is Outcome.TOTAL_LIMIT:
                     return
                 if outcome is Outcome.NODE_LIMIT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ EVICT: Final = "descheduler.alpha.kubernetes.io/evict"
 NO_EVICTION: Final = "descheduler.alpha.kubernetes.io/prefer-no-eviction"
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _SOURCE: Final = "kubernetes.io/config.source"
+_PROTECTED_IF_ASKED: Final = ("PodsWithPVC", "PodsWithoutPDB", "PodsWithResourceClaims")
 _PROTECTED: Final = ("PodsWithLocalStorage", "SystemCriticalPods", "FailedBarePods", "DaemonSetPods")
 
 
@@ -25,10 +26,19 @@ class Protections(Raw, frozen=True):
     extra_enabled: tuple[str, ...] = ()
     config: None = None
 
+    def __post_init__(self) -> None:
+        for given, known in ((self.default_disabled, _PROTECTED), (self.extra_enabled, _PROTECTED_IF_ASKED)):
+            if len(set(given)) < len(given) or not set(given) <= set(known):
+                raise ValueError("a protection that is not known here, or is named twice")
+
 
 class Threshold(Raw, frozen=True):
     value: int | None = None
     name: None = None
+
+    def __post_init__(self) -> None:
+        if self.value is not None and self.value > SYSTEM_CRITICAL_PRIORITY:
+            raise ValueError(f"a priority threshold cannot be greater than {SYSTEM_CRITICAL_PRIORITY}")
 
 
 class EvictorArgs(Raw, frozen=True):
@@ -39,7 +49,7 @@ class EvictorArgs(Raw, frozen=True):
     node_fit: bool = False
     min_replicas: Count = 0
     min_pod_age: str = ""
-    no_eviction_policy: str = ""
+    no_eviction_policy: Literal["", "Preferred", "Mandatory"] = ""
     pod_protections: Protections = Protections()
     evict_local_storage_pods: bool = False
     evict_daemon_set_pods: bool = False
@@ -47,6 +57,18 @@ class EvictorArgs(Raw, frozen=True):
     evict_failed_bare_pods: bool = False
     ignore_pvc_pods: bool = False
     ignore_pods_without_pdb: bool = msgspec.field(default=False, name="ignorePodsWithoutPDB")
+
+    def __post_init__(self) -> None:
+        flags = (
+            self.evict_local_storage_pods,
+            self.evict_daemon_set_pods,
+            self.evict_system_critical_pods,
+            self.evict_failed_bare_pods,
+            self.ignore_pvc_pods,
+            self.ignore_pods_without_pdb,
+        )
+        if any(flags) and (self.pod_protections.default_disabled or self.pod_protections.extra_enabled):
+            raise ValueError("podProtections and the flags that it takes the place of")
 
     def protections(self) -> frozenset[str]:
         """The flags count only where `podProtections` says nothing."""
@@ -78,8 +100,6 @@ class Evictor:
 
     def may(self, pod: Pod) -> bool:
         """Filter: the annotation that asks for it overrides every protection."""
-        if self._round.is_evicted(pod):
-            return False
         annotations = pod.metadata.annotations
         if EVICT in annotations:
             return True
@@ -87,7 +107,7 @@ class Evictor:
             return False
         if _MIRROR in annotations or annotations.get(_SOURCE, "api") != "api":
             return False
-        return pod.metadata.deletion_timestamp is None and not self._is_protected(pod) and self._is_ripe(pod)
+        return not self._round.is_going(pod) and not self._is_protected(pod) and self._is_ripe(pod)
 
     def fits(self, pod: Pod) -> bool:
         """PreEvictionFilter."""
@@ -99,7 +119,7 @@ class Evictor:
     def _is_protected(self, pod: Pod) -> bool:
         spec, owners = pod.spec, pod.metadata.owner_references
         threshold = self._args.priority_threshold.value
-        threshold = SYSTEM_CRITICAL_PRIORITY if threshold is None else min(threshold, SYSTEM_CRITICAL_PRIORITY)
+        threshold = SYSTEM_CRITICAL_PRIORITY if threshold is None else threshold
         protected = {
             "PodsWithLocalStorage": any(
                 each.host_path is not None or each.empty_dir is not None for each in spec.volumes

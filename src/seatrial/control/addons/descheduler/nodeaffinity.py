@@ -17,6 +17,10 @@ _PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"
 class NodeAffinityArgs(Scope, frozen=True):
     node_affinity_type: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.node_affinity_type:
+            raise ValueError("nodeAffinityType needs to be set")
+
 
 def run(args: NodeAffinityArgs, evictor: Evictor, round_: Round) -> None:
     def fits(pod: Pod) -> bool:

@@ -14,6 +14,10 @@ class NodeTaintsArgs(Scope, frozen=True):
     excluded_taints: tuple[str, ...] = ()
     included_taints: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.included_taints and self.excluded_taints:
+            raise ValueError("either includedTaints or excludedTaints can be set, but not both")
+
     def count(self, taint: Taint) -> bool:
         effects = ("NoSchedule", "PreferNoSchedule") if self.include_prefer_no_schedule else ("NoSchedule",)
         names = {taint.key, f"{taint.key}={taint.value}"} if taint.value else {taint.key}

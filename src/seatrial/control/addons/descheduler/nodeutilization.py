@@ -31,14 +31,12 @@ class UtilizationArgs(Raw, frozen=True):
     eviction_limits: EvictionLimits = EvictionLimits()
     metrics_utilization: None = None
 
-    def is_valid(self) -> bool:
+    def __post_init__(self) -> None:
         low, high = self.thresholds, self.target_thresholds
-        return (
-            bool(low)
-            and low.keys() == high.keys()
-            and not self.evictable_namespaces.include
-            and (self.use_deviation_thresholds or all(low[name] <= high[name] for name in low))
-        )
+        if not low or low.keys() != high.keys() or self.evictable_namespaces.include:
+            raise ValueError("thresholds of different resources or none, or namespaces to include")
+        if not self.use_deviation_thresholds and any(low[name] > high[name] for name in low):
+            raise ValueError("thresholds that contradict each other")
 
 
 def run(args: UtilizationArgs, evictor: Evictor, round_: Round) -> None:

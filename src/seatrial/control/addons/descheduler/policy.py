@@ -32,12 +32,16 @@ class UnreadableError(Exception):
 
 
 class Raw(msgspec.Struct, frozen=True, rename="camel"):
-    """What a policy says, in its own words."""
+    """What a policy says, in its own words. What upstream's validation refuses cannot be made."""
 
 
 class Namespaces(Raw, frozen=True):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.include and self.exclude:
+            raise ValueError("only one of include and exclude can be set")
 
     def allow(self, namespace: str) -> bool:
         return (not self.include or namespace in self.include) and namespace not in self.exclude

@@ -38,7 +38,8 @@ class Round:
         self.budgets = {(each.metadata.namespace, each.metadata.name): each for each in seen.all(PodDisruptionBudget)}
         self.replicas = Counter(owner.uid for pod in seen.all(Pod) for owner in pod.metadata.owner_references)
         self._policy = policy
-        self._evicted: dict[tuple[str, str], Pod] = {}
+        self._evicted: list[Pod] = []
+        self._going: set[tuple[str, str]] = set()
         self._pods: dict[str, list[Pod]] = {}
         self._used: dict[str, Counter[str]] = {}
         for pod in seen.all(Pod):
@@ -53,14 +54,15 @@ class Round:
     def used(self, node: Node) -> Mapping[str, int]:
         return self._used.get(node.metadata.name, {})
 
-    def is_evicted(self, pod: Pod) -> bool:
-        return (pod.metadata.namespace, pod.metadata.name) in self._evicted
+    def is_going(self, pod: Pod) -> bool:
+        return pod.metadata.deletion_timestamp is not None or (pod.metadata.namespace, pod.metadata.name) in self._going
 
     def budgets_of(self, pod: Pod) -> list[PodDisruptionBudget]:
         return [each for (namespace, _), each in self.budgets.items() if namespace == pod.metadata.namespace]
 
     def evict(self, pod: Pod, plugin: str) -> Outcome:
-        gone, policy = self._evicted.values(), self._policy
+        """As the API does it. A pod that is on its way can be evicted again: that asks no budget, and counts."""
+        gone, policy = self._evicted, self._policy
         node, namespace = pod.spec.node_name, pod.metadata.namespace
         if reached(policy.max_no_of_pods_to_evict_total, len(gone)):
             return Outcome.TOTAL_LIMIT
@@ -69,12 +71,13 @@ class Round:
         in_namespace = sum(each.metadata.namespace == namespace for each in gone)
         if reached(policy.max_no_of_pods_to_evict_per_namespace, in_namespace):
             return Outcome.REFUSED
-        budget = disruption.evict(pod, self.budgets_of(pod), self.now)
+        budget = None if self.is_going(pod) else disruption.evict(pod, self.budgets_of(pod), self.now)
         if isinstance(budget, disruption.Refused):
             return Outcome.REFUSED
         if budget is not None:
             self.budgets[namespace, budget.metadata.name] = budget
-        self._evicted[namespace, pod.metadata.name] = pod
+        self._evicted.append(pod)
+        self._going.add((namespace, pod.metadata.name))
         message = f"pod eviction from {node} node by sigs.k8s.io/descheduler"
         self.writes += (Evict(pod), RecordEvent(pod, "Normal", plugin, message))
         return Outcome.DONE

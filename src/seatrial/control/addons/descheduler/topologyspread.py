@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 from seatrial.control.addons.descheduler.evictor import Evictor
 from seatrial.control.addons.descheduler.policy import Scope
@@ -16,7 +17,7 @@ from seatrial.kube.objects.pods import TopologySpreadConstraint
 
 
 class SpreadArgs(Scope, frozen=True):
-    constraints: tuple[str, ...] = ()
+    constraints: tuple[Literal["DoNotSchedule", "ScheduleAnyway"], ...] = ()
     topology_balance_node_fit: bool = True
 
 
@@ -76,7 +77,7 @@ def _too_many(
     for pod in pods:
         if (
             pod.spec.node_name in value_of
-            and pod.metadata.deletion_timestamp is None
+            and not round_.is_going(pod)
             and selectors.matches(selector, pod.metadata.labels)
         ):
             domains.setdefault(value_of[pod.spec.node_name], []).append(pod)
