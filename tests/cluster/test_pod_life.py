@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from seatrial.cluster.clock import VirtualClock
@@ -144,6 +144,21 @@ def test_a_container_that_does_not_hear_its_stop_signal_is_killed_when_grace_is_
         assert play.web["state"].keys() == {"running"}
         play.cluster.api.delete(play.pods, "default", "web", DeleteOptions(grace_period_s=5))
         assert play.run(8, lambda: not play.cluster.objects.all(Pod)), "the second deletion shortened the first's grace"
+
+
+def test_with_less_grace_a_node_counts_anew_and_the_api_from_the_beginning_of_the_deletion() -> None:
+    """The kubelet stops the containers once more, with the new period; rest.BeforeDelete moves the timestamp back."""
+    with scene(Behaviour(hangs_on_stop=True)) as play:
+        play.create(terminationGracePeriodSeconds=60)
+        play.run(10)
+        play.cluster.api.delete(play.pods, "default", "web")
+        play.run(20)
+        left = play.cluster.api.delete(play.pods, "default", "web", DeleteOptions(grace_period_s=30))["metadata"]
+        ends_at = datetime.fromisoformat(left["deletionTimestamp"])
+        assert 8 <= (ends_at - play.cluster.clock.now()).total_seconds() <= 10
+        play.run(28)
+        assert play.web["state"].keys() == {"running"}
+        assert play.run(4, lambda: not play.cluster.objects.all(Pod))
 
 
 def test_a_resize_is_granted_in_place_and_waits_where_there_is_no_room() -> None:

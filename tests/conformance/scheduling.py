@@ -27,7 +27,7 @@ from seatrial.control.scheduler import schedule
 from seatrial.control.scheduler.board import Board
 from seatrial.control.scheduler.evaluation import LEFT_OUT_SAID_SINCE, Evaluation
 from seatrial.control.scheduler.placement import Reason
-from seatrial.control.scheduler.profiles import DEFAULT, Profile, read
+from seatrial.control.scheduler.profiles import DEFAULT, read
 from seatrial.control.scheduler.scores import Scores
 from seatrial.control.scheduler.volumes import UnplaceableError
 from seatrial.kube.objects import Namespace, Node, Object, Pod, parse
@@ -729,7 +729,8 @@ def ours(case: Json, minor: int = NEWEST) -> Json:
     nodes = [item for item in objects if isinstance(item, Node)]
     namespaces = [item for item in objects if isinstance(item, Namespace)]
     others: list[Object] = [item for item in objects if not isinstance(item, Pod | Node | Namespace)]
-    profile: Profile = read(yaml.safe_load(case["config"]))[0] if case["config"] else DEFAULT
+    profiles = read(yaml.safe_load(case["config"])) if case["config"] else (DEFAULT,)
+    profile = next(each for each in profiles if each.name == wanted.spec.scheduler_name)
     placement = schedule(wanted, nodes, pods, namespaces, others, profile=profile, minor=minor)
     answer: Json = {"feasible": list(placement.feasible), "best": list(placement.best)}
     if placement.error:
@@ -835,11 +836,11 @@ def upstream(minor: int, asked: Iterable[Json]) -> Iterator[tuple[Json, Json]]:
         process.stdin.close()
 
 
-def cases(minor: int, start: int, count: int) -> Iterator[Json]:
+def cases(minor: int, start: int, count: int, make: type[Cluster] = Cluster) -> Iterator[Json]:
     """Before 1.37 without pods that need claims: upstream keeps these in caches that only running informers fill."""
     seed = start
     while count:
-        case = Cluster(seed).case()
+        case = make(seed).case()
         seed += 1
         if minor == NEWEST or not _claims(case):
             count -= 1
@@ -855,10 +856,10 @@ def _claims(case: Json) -> bool:
     return any("persistentVolumeClaim" in each or "ephemeral" in each for each in pod["spec"].get("volumes", ()))
 
 
-def live(minor: int, count: int = 1000, start: int = 1) -> int:
+def live(minor: int, count: int = 1000, start: int = 1, make: type[Cluster] = Cluster) -> int:
     failures = 0
     kinds: dict[str, int] = {}
-    for case, raw in upstream(minor, cases(minor, start, count)):
+    for case, raw in upstream(minor, cases(minor, start, count, make)):
         expected = normal(raw)
         kind = (
             "error"
@@ -884,11 +885,11 @@ def live(minor: int, count: int = 1000, start: int = 1) -> int:
     return failures
 
 
-def record(minor: int, path: Path, count: int = 10_000, start: int = 1) -> int:
+def record(minor: int, path: Path, count: int = 10_000, start: int = 1, make: type[Cluster] = Cluster) -> int:
     """Writes one line a case: the seed, a digest of the case and of upstream's answer."""
     lines = []
     failures = 0
-    for case, raw in upstream(minor, cases(minor, start, count)):
+    for case, raw in upstream(minor, cases(minor, start, count, make)):
         expected = normal(raw)
         failures += bool(differences(expected, ours(case, minor)))
         lines.append(f"{case['id']} {digest(case)} {summary(expected)}\n")
@@ -901,14 +902,14 @@ def digest(case: Json) -> str:
     return hashlib.sha256(json.dumps(case, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def replay(path: Path, minor: int = NEWEST, every: int = 1) -> list[str]:
+def replay(path: Path, minor: int = NEWEST, every: int = 1, make: type[Cluster] = Cluster) -> list[str]:
     """The cases whose recorded answer is not ours."""
     wrong = []
     for index, line in enumerate(gzip.decompress(path.read_bytes()).decode().splitlines()):
         if index % every:
             continue
         seed, made, answered = line.split()
-        case = Cluster(int(seed)).case()
+        case = make(int(seed)).case()
         if digest(case) != made:
             raise ValueError(f"case {seed} is not the one that was recorded: record anew")
         if summary(ours(case, minor)) != answered:

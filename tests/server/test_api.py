@@ -1,7 +1,7 @@
 """The semantics of the API in memory, without sockets."""
 
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -112,6 +112,25 @@ def test_a_second_deletion_of_a_pod_changes_nothing_unless_it_leaves_less_time(a
     assert api.delete(kind, "default", "bound")["metadata"]["deletionGracePeriodSeconds"] == 30
     assert api.delete(kind, "default", "bound", DeleteOptions(grace_period_s=5))["metadata"]["deletionTimestamp"]
     assert api.get(kind, "default", "bound")["metadata"]["deletionGracePeriodSeconds"] == 5
+
+
+def test_less_time_for_a_deletion_counts_from_when_it_began(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As upstream's `rest.BeforeDelete`; what is over already leaves the node a second."""
+    kind = api.kind("v1", "Pod")
+    api.create(kind, "default", pod("bound", "n"))
+    began = api.now()
+
+    def shortened(seconds_later: int, grace_s: int) -> tuple[str, int]:
+        monkeypatch.setattr(api, "now", lambda: began + timedelta(seconds=seconds_later))
+        metadata = api.delete(kind, "default", "bound", DeleteOptions(grace_period_s=grace_s))["metadata"]
+        ends_at = datetime.fromisoformat(metadata["deletionTimestamp"])
+        return (ends_at - began.replace(microsecond=0)).seconds, metadata["deletionGracePeriodSeconds"]
+
+    assert shortened(0, 60) == (60, 60)
+    assert shortened(10, 30) == (30, 30)
+    assert shortened(12, 60) == (30, 30), "never more"
+    assert shortened(20, 15) == (20, 1), "fifteen seconds after its beginning was five seconds ago"
+    assert shortened(21, 1) == (20, 1)
 
 
 def test_a_new_pod_reads_one_priority_class_only(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from seatrial.cluster.objects import Component, Objects, named
@@ -63,7 +64,10 @@ class _Allowance:
 
 @dataclass(slots=True)
 class _Trigger:
-    """One way to be woken by a kind: the controllers that declare the same read of it, by their subjects' kind."""
+    """One way to be woken by a kind: the controllers that declare the same read of it, by their subjects' kind.
+
+    Shared by the loops of one set of controllers.
+    """
 
     read: Read
     controllers: dict[type[Object], list[int]] = field(default_factory=dict)
@@ -344,8 +348,12 @@ class _Shows:
         return self._known[view]
 
 
-def _triggers(controllers: Sequence[Controller]) -> dict[type[Object], list[_Trigger]]:
-    """What a change of each kind may wake; controllers that read alike are one trigger."""
+@lru_cache(maxsize=16)
+def _triggers(controllers: tuple[Controller, ...]) -> dict[type[Object], list[_Trigger]]:
+    """What a change of each kind may wake; controllers that read alike are one trigger.
+
+    They read thousands of kinds together, and most clusters of a process have the same controllers.
+    """
     found: dict[type[Object], dict[tuple[object, ...], _Trigger]] = {}
     for position, controller in enumerate(controllers):
         for read in controller.reads:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from seatrial.control import priorities, qos
+from seatrial.control import priorities, qos, zeros
 from seatrial.control.podsizes import total
 from seatrial.kube import schemas
 from seatrial.kube.objects import JsonObject, PodSpec, parse_as
@@ -35,21 +35,6 @@ _VOLUME_DEFAULTS: Final[dict[str, JsonObject]] = {
     "scaleIO": {"fsType": "xfs", "storageMode": "ThinProvisioned"},
     "secret": {"defaultMode": 0o644},
 }
-_ZERO_IS_UNSET: Final = frozenset(
-    (
-        "hostIPC",
-        "hostNetwork",
-        "hostPID",
-        "minReadySeconds",
-        "paused",
-        "publishNotReadyAddresses",
-        "stdin",
-        "stdinOnce",
-        "tty",
-        "unschedulable",
-    )
-)
-"""Go leaves these fields out when they are zero, in whichever type they are."""
 _CONTAINER_STATUS: Final[JsonObject] = {
     "image": "", "imageID": "", "lastState": {}, "ready": False, "restartCount": 0, "state": {},
 }  # fmt: skip  # Go writes these always
@@ -62,7 +47,7 @@ def admit(raw: JsonObject, *, version: str = schemas.NEWEST, now: datetime | Non
     """
     api_version, kind = str(raw.get("apiVersion", "")), str(raw.get("kind", ""))
     known = schemas.load(version)
-    result: JsonObject = _normal(raw, known.kind(api_version, kind))
+    result: JsonObject = zeros.canonical(raw, known.kind(api_version, kind))
     group = api_version.rpartition("/")[0]
     minor = int(known.version.partition(".")[2])
     defaulting = _DEFAULTS.get((group, kind))
@@ -619,26 +604,6 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[JsonObject, int], None]]] = {
 
 
 # --- small tools: a value of the wrong type is stepped over ---
-
-
-def _normal(value: Any, node: schemas.SchemaNode | None) -> Any:
-    """A deep copy; where the schema is known, nulls and such zeros are gone and quantities canonical, as Go writes."""
-    if node is not None and node.is_quantity:
-        try:
-            return str(Quantity.parse(value))
-        except ValueError:
-            return value
-    if isinstance(value, dict):
-        children = {name: (node.field(name) if node is not None else None) for name in value}
-        return {
-            name: _normal(each, children[name])
-            for name, each in value.items()
-            if children[name] is None or (each is not None and (each or name not in _ZERO_IS_UNSET))
-        }
-    if isinstance(value, list):
-        items = node.items if node is not None else None
-        return [_normal(each, items) for each in value]
-    return value
 
 
 def _part(holder: JsonObject, name: str) -> JsonObject:

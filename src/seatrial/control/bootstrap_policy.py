@@ -86,7 +86,8 @@ def _object(words: list[str]) -> JsonObject:
     if kind.endswith("Binding"):
         _, ref_kind, ref_name, _, *subjects = rest
         made["roleRef"] = {"apiGroup": _GROUP, "kind": ref_kind, "name": ref_name}
-        made["subjects"] = list(_subjects(subjects))
+        if subjects:
+            made["subjects"] = list(_subjects(subjects))
         return made
     labels |= {_PREFIX + word.removeprefix("to="): "true" for word in rest if word.startswith("to=")}
     sources = [word.removeprefix("from=") for word in rest if word.startswith("from=")]

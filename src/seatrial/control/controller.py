@@ -113,7 +113,7 @@ class Decision:
         yield (self.writes[reached:],)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Controller:
     """`name` is upstream's component name (events' source); `actor` is how a trace calls it.
 
@@ -122,6 +122,8 @@ class Controller:
 
     Two declarations save asking in vain: subjects that are not `concerned` have nothing to be decided, and a change of
     the subject that `view` does not show does not wake. Without them every subject and each of its changes counts.
+
+    A controller is equal to itself only, so that sets of them are found quickly.
     """
 
     name: str

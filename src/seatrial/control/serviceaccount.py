@@ -7,6 +7,7 @@ are there.
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -45,6 +46,7 @@ CONTROLLER: Final = Controller(
 )
 
 
+@lru_cache(maxsize=4)  # clusters of one authority have the same controllers
 def root_ca_publisher(certificate: str) -> Controller:
     """The controller that publishes `certificate` (PEM), the authority behind the API server's own."""
 
@@ -73,6 +75,7 @@ def root_ca_publisher(certificate: str) -> Controller:
     )
 
 
+@lru_cache(maxsize=4)
 def token_controller(certificate: str) -> Controller:
     """The controller that fills Secrets with tokens, and with `certificate` (PEM) if there is one; they go with their
     account.

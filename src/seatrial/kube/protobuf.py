@@ -65,6 +65,15 @@ def known(api_version: str, kind: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=2000)
+def plain_fields(definition: str) -> frozenset[str]:
+    """The fields of a schema definition that are no pointers in Go: their zero values mean that they are not set."""
+    fields = _table().get(definition.replace("io.k8s.", "k8s.io.", 1), {}).values()
+    plain = {field.name for field in fields if not field.pointer and not field.embedded}
+    embedded = (field.type.replace("k8s.io.", "io.k8s.", 1) for field in fields if field.embedded)
+    return frozenset(plain.union(*(plain_fields(each) for each in embedded)))
+
+
 @lru_cache(maxsize=1)
 def _table() -> dict[str, dict[int, _Field]]:
     packed = resources.files("seatrial.kube").joinpath("protobuf.json.z").read_bytes()

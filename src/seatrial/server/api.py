@@ -664,12 +664,14 @@ class Api:
             metadata["finalizers"] = [*finalizers]
         else:
             metadata.pop("finalizers", None)
-        if not metadata.get("deletionTimestamp") or grace_s < metadata.get("deletionGracePeriodSeconds", 0):
-            if "generation" in metadata and not metadata.get("deletionTimestamp"):
+        if not metadata.get("deletionTimestamp"):
+            if "generation" in metadata:
                 metadata["generation"] += 1
             metadata["deletionTimestamp"] = wire_time(after(self.now(), grace_s))
             if raw["kind"] != "Namespace":
                 metadata["deletionGracePeriodSeconds"] = grace_s
+        elif grace_s < metadata.get("deletionGracePeriodSeconds", 0):
+            metadata |= strategies.sooner(metadata, grace_s, self.now())
         return {**raw, "metadata": metadata}
 
     def _put(self, resource: Resource, raw: JsonObject, options: Options) -> JsonObject:

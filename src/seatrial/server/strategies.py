@@ -5,6 +5,7 @@ the state of a new object, what counts as a new generation, how long a deletion 
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from seatrial.control import admission
@@ -12,6 +13,7 @@ from seatrial.control.statefulset import MAX_UNAVAILABLE_MINOR
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.schemas.resources import SCHEMALESS
+from seatrial.kube.times import after
 from seatrial.server import accounts, addresses, certificates, customresources, limits, priorities, storage
 from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
@@ -213,6 +215,18 @@ def grace_s(resource: Resource, raw: JsonObject, options: DeleteOptions) -> int:
     if not spec.get("nodeName") or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return 0
     return int(wanted_s)
+
+
+def sooner(metadata: JsonObject, grace_s: int, now: datetime) -> JsonObject:
+    """When a deletion that is under way ends, with less grace: it counts from when the deletion began.
+
+    Where that is over, and grace was asked for, whoever ends the object still has a second.
+    """
+    ends_at = datetime.fromisoformat(metadata["deletionTimestamp"])
+    until = after(ends_at, grace_s - metadata["deletionGracePeriodSeconds"])
+    if until < now:
+        until, grace_s = now, min(1, grace_s)
+    return {"deletionTimestamp": wire_time(until), "deletionGracePeriodSeconds": grace_s}
 
 
 def is_under_way(resource: Resource, raw: JsonObject, options: DeleteOptions) -> bool:

@@ -35,14 +35,9 @@ _STUCK = (
     "a DaemonSet that cannot surge: whether it deletes old revisions (cleanupHistory) hangs on whether its cache has"
     " seen the pods that the same sync made (SatisfiedExpectations)"
 )
-_SWAPPED = (
-    "SwapNodeControllerTaint adds one taint and removes the other in two patches: whether the taint eviction sees both,"
-    " and plans an eviction that it then cancels, is a race"
-)
 
 KNOWN: Final = {
     "garbage-200-43": _WAITED,
-    "nodes-1-16": _SWAPPED,
     **dict.fromkeys(
         (f"statefulset-100-{number}" for number in (38, 42, 43, 84, 215, 284, 307, 326, 366, 480)), _FOREGROUND
     ),

@@ -339,7 +339,7 @@ def _end_at(look: Look, *, expired: bool, finished: bool) -> datetime | None:
     pod, eviction = look.pod, look.facts.eviction
     ends: list[datetime] = []
     if pod.metadata.deletion_timestamp is not None:
-        ends.append(pod.metadata.deletion_timestamp)
+        ends.append(_deleted_at(pod, pod.metadata.deletion_timestamp, look))
     if eviction is not None:
         ends.append(after(eviction.at, eviction.grace_s))
     deadline = _deadline(pod)
@@ -350,6 +350,19 @@ def _end_at(look: Look, *, expired: bool, finished: bool) -> datetime | None:
         ends += [after(max(finishes), grace_s(pod))] if finishes and not ends else []
     told = [stop.kill_at for stop in look.facts.stops.values() if stop.kill_at is not None]
     return min(ends, default=max(told, default=None))
+
+
+def _deleted_at(pod: Pod, api_says: datetime, look: Look) -> datetime:
+    """When a deleted pod's containers have to have ended.
+
+    If the deletion was given less time while containers were already stopping, then that much time from now, as the
+    kubelet has it; the API counts from when the deletion began.
+    """
+    kills = [stop.kill_at for stop in look.facts.stops.values() if stop.kill_at is not None]
+    told = max(kills, default=api_says)
+    if told <= api_says + timedelta(seconds=1):
+        return api_says
+    return min(told, after(look.now, max(LEAST_GRACE_S, pod.metadata.deletion_grace_period_seconds or 0)))
 
 
 def _sooner(look: Look, name: str, end_at: datetime | None) -> bool:

@@ -85,6 +85,10 @@ class Evaluation:
             ]
         if len(feasible) < 2:
             return Choice(feasible, feasible, [])
+        if self.profile.unprepared:
+            name = self.profile.unprepared[0]
+            missing = f'failed to read "PreScore{name}" from cycleState: not found'
+            raise SchedulingError(f'running Score plugins: plugin "{name}" failed with: {missing}')
         if self._scores is None:
             self._scores = Scores(self.pod, board, self.profile, self.filters.volumes)
         totals = self._scores.totals(feasible)

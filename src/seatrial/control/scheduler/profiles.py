@@ -60,6 +60,8 @@ _ALL: Final = (
     "DefaultBinder",
     "NodeDeclaredFeatures",
 )
+_PREPARED: Final = ("TaintToleration", "PodTopologySpread", "InterPodAffinity")
+"""Scores that read what their own PreScore left."""
 _CPU_AND_MEMORY: Final = (("cpu", 1), ("memory", 1))
 _SYSTEM_SPREAD: Final = (
     TopologySpreadConstraint(topology_key="kubernetes.io/hostname", when_unsatisfiable="ScheduleAnyway", max_skew=3),
@@ -76,6 +78,7 @@ class Profile:
     name: str = NAME
     filters: tuple[str, ...] = FILTERS
     scores: Mapping[str, int] = field(default_factory=lambda: SCORES)
+    unprepared: tuple[str, ...] = ()  # scores that fail: what they count beforehand (PreScore) is off
     preempts: bool = True
     gates: bool = True
     strategy: str = "LeastAllocated"
@@ -105,10 +108,13 @@ def read(raw: Mapping[str, Any]) -> tuple[Profile, ...]:
 
 def _profile(raw: Mapping[str, Any]) -> Profile:
     plugins: Mapping[str, Any] = raw.get("plugins") or {}
+    scores = {name: weight for name, weight in _at(plugins, "score").items() if name in SCORES}
+    prepared = _at(plugins, "preScore")
     profile = Profile(
         name=raw.get("schedulerName") or NAME,
         filters=tuple(name for name in _at(plugins, "filter") if name in FILTERS),
-        scores={name: weight for name, weight in _at(plugins, "score").items() if name in SCORES},
+        scores=scores,
+        unprepared=tuple(name for name in scores if name in _PREPARED and name not in prepared),
         preempts="DefaultPreemption" in _at(plugins, "postFilter"),
         gates="SchedulingGates" in _at(plugins, "preEnqueue"),
     )
