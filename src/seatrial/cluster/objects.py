@@ -241,6 +241,8 @@ class Component:
         seen = (meta.uid, meta.resource_version)
         version = (self._own_writes or {}).get(seen, meta.resource_version)
         patch["metadata"] = {**patch.get("metadata", {}), "uid": meta.uid, "resourceVersion": version}
+        if self._host and subresource == "status":
+            del patch["metadata"]["resourceVersion"]  # a kubelet's patch of a status holds whatever came in between
         resource = self._api.kind(*before.identity)
         written = self._api.patch(
             resource, meta.namespace, meta.name, patch, options=Options(trusted=True), subresource=subresource

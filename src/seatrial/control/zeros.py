@@ -18,6 +18,7 @@ _WRITTEN: Final = {
     "io.k8s.api.apps.v1.StatefulSetOrdinals": ("start",),
     "io.k8s.api.apps.v1.StatefulSetSpec": ("serviceName",),
     "io.k8s.api.apps.v1.StatefulSetStatus": ("availableReplicas",),
+    "io.k8s.api.autoscaling.v2.HPAScalingRules": ("policies",),  # an empty list is refused, none is the default
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus": ("currentMetrics",),
     "io.k8s.api.core.v1.ContainerImage": ("names",),
     "io.k8s.api.core.v1.Event": ("reportingComponent", "reportingInstance"),

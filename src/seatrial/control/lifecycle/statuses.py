@@ -48,6 +48,7 @@ OWN = (
 )
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 RESTARTING_ALL = "RestartingAllContainers"
+_NOTHING = ContainerState()  # a last state is written even if there was none
 FORGOTTEN = (
     "Unable to get init container status from container runtime and pod has been initialized, "
     "treat it as exited normally"
@@ -199,7 +200,7 @@ class _Containers:
                 )
             ),
             state=state,
-            last_state=last,
+            last_state=last or _NOTHING,
             volume_mounts=self._volume_mounts(container),
             **resources,
         )
@@ -248,7 +249,7 @@ class _Containers:
             ready=state.terminated is not None,
             restart_count=restarts,
             state=state,
-            last_state=last,
+            last_state=last or _NOTHING,
             volume_mounts=self._volume_mounts(container),
         )
 
