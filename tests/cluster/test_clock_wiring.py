@@ -105,6 +105,8 @@ def test_a_clock_that_is_set_while_real_nodes_beat_loses_no_node(set_by: timedel
         before = clock.now()
         pods = {raw["metadata"]["uid"] for raw in all_of(cluster, "v1", "Pod")}
         machine.set_by = set_by
+        for name in ("a", "b"):  # so that they are looked at before they are heard of again
+            cluster.api.patch(cluster.api.kind("v1", "Node"), "", name, {"metadata": {"labels": {"looked": "at"}}})
         await asyncio.sleep(600)
         assert clock.now() > before
         nodes = all_of(cluster, "v1", "Node")
