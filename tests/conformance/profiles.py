@@ -18,7 +18,8 @@ from typing import Any, Final
 import yaml
 
 from tests.conformance import scheduling
-from tests.conformance.scheduling import HOST, NEWEST, ZONE, Cluster
+from tests.conformance.scheduling import HOST, ZONE, Cluster
+from tests.conformance.upstream import NEWEST
 
 Json = dict[str, Any]
 _FILTERS: Final = (

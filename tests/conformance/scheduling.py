@@ -856,7 +856,7 @@ def _claims(case: Json) -> bool:
     return any("persistentVolumeClaim" in each or "ephemeral" in each for each in pod["spec"].get("volumes", ()))
 
 
-def live(minor: int, count: int = 1000, start: int = 1, make: type[Cluster] = Cluster) -> int:
+def live(minor: int, count: int = 1000, start: int = 1, *, make: type[Cluster] = Cluster) -> int:
     failures = 0
     kinds: dict[str, int] = {}
     for case, raw in upstream(minor, cases(minor, start, count, make)):
@@ -885,7 +885,7 @@ def live(minor: int, count: int = 1000, start: int = 1, make: type[Cluster] = Cl
     return failures
 
 
-def record(minor: int, path: Path, count: int = 10_000, start: int = 1, make: type[Cluster] = Cluster) -> int:
+def record(minor: int, path: Path, count: int = 10_000, start: int = 1, *, make: type[Cluster] = Cluster) -> int:
     """Writes one line a case: the seed, a digest of the case and of upstream's answer."""
     lines = []
     failures = 0
@@ -902,7 +902,7 @@ def digest(case: Json) -> str:
     return hashlib.sha256(json.dumps(case, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def replay(path: Path, minor: int = NEWEST, every: int = 1, make: type[Cluster] = Cluster) -> list[str]:
+def replay(path: Path, minor: int = NEWEST, every: int = 1, *, make: type[Cluster] = Cluster) -> list[str]:
     """The cases whose recorded answer is not ours."""
     wrong = []
     for index, line in enumerate(gzip.decompress(path.read_bytes()).decode().splitlines()):

@@ -24,4 +24,4 @@ RECORDINGS = Path(__file__).parent / "recordings"
 def test_placements_messages_and_preemption_are_those_of_the_real_scheduler(
     minor: int, recorded: str, every: int, make: type[Cluster]
 ) -> None:
-    assert replay(RECORDINGS / recorded, minor, every, make) == []
+    assert replay(RECORDINGS / recorded, minor, every, make=make) == []

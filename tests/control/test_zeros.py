@@ -14,7 +14,8 @@ Json = dict[str, Any]
 def kept(**fields: Any) -> Json:
     """A pod's spec as it is stored."""
     spec = {"containers": [{"name": "c", "image": "i", **fields.pop("container", {})}], **fields}
-    return admit({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})["spec"]
+    stored: Json = admit({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})["spec"]
+    return stored
 
 
 def test_null_is_a_zero_value_in_maps_and_lists_and_nothing_in_a_field() -> None:

@@ -120,7 +120,7 @@ def test_less_time_for_a_deletion_counts_from_when_it_began(api: Api, monkeypatc
     api.create(kind, "default", pod("bound", "n"))
     began = api.now()
 
-    def shortened(seconds_later: int, grace_s: int) -> tuple[str, int]:
+    def shortened(seconds_later: int, grace_s: int) -> tuple[int, int]:
         monkeypatch.setattr(api, "now", lambda: began + timedelta(seconds=seconds_later))
         metadata = api.delete(kind, "default", "bound", DeleteOptions(grace_period_s=grace_s))["metadata"]
         ends_at = datetime.fromisoformat(metadata["deletionTimestamp"])

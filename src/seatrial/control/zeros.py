@@ -36,6 +36,7 @@ _WRITTEN: Final = {
     "io.k8s.api.rbac.v1.RoleRef": ("apiGroup",),
     "io.k8s.api.scheduling.v1.PriorityClass": ("value",),
     "io.k8s.api.storage.v1.CSINodeDriver": ("topologyKeys",),
+    "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": ("labels",),  # who refuses a template's tells {} from none
 }
 """Fields without `omitempty` that the schema calls optional all the same."""
 
