@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 import msgspec
 
-from seatrial.check import machines
+from seatrial.check import machines, room
 from seatrial.check.arrivals import Arrivals, Layout, State
-from seatrial.check.ground import Ground, told
+from seatrial.check.ground import Ground, stage, told
 from seatrial.check.machines import Group
 from seatrial.check.model.pool import LONG_AGO
 from seatrial.check.properties import Property, Question
@@ -43,6 +44,10 @@ ASSUMPTIONS: Mapping[str, str] = {
     "priorities/default-later": "pods of the files were made before the default PriorityClass was",
     "others/as-written": "other workloads stand where the order of the files puts them",
 }
+
+
+BUDGET: Final = 20_000
+"""Scheduling decisions for all workloads together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,17 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
         method="exploration",
         assumptions=(question.machines.name, "priorities/default-later", "others/as-written"),
     )
-    states = 0
+    states = used = 0
     complete = True
     for entry in classless:
         for scene in _scenes(question, entry):
+            if used > BUDGET:
+                complete = False
+                break
             stop = partial(_has_lost, scene)
-            graph = scene.arrivals.explored(Ground.of(system, question.nodes).budget, scene.start, stop=stop)
+            graph = scene.arrivals.explored(stage(question, question.nodes).ground.budget, scene.start, stop=stop)
             states += len(graph.edges)
+            used += scene.arrivals.asked
             if graph.complete:
                 continue
             last = graph.states[len(graph.edges)]
@@ -114,7 +123,10 @@ def _scenes(question: Question, entry: Entry) -> Iterator[Scene]:
     more = _newcomers(question, entry, young[mine])
     if not more:
         return
-    ground = Ground.of(system, nodes)
+    ground = stage(question, nodes).ground
+    larger = [replace(group, count=group.count + more) if i == mine else group for i, group in enumerate(young)]
+    if room.count(larger, nodes, ground.standing, ground.minor)[mine].always:
+        return  # what it makes finds a place, and has nobody to preempt
     layout = _layout(ground, old)
     count = len(old)
     reborn = {i: count + i for i in range(count) if young[i].pod.spec.priority != old[i].pod.spec.priority}
