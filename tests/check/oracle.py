@@ -24,7 +24,8 @@ from seatrial.check import machines, quotas, rolling
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
 from seatrial.check.rollouts import KINDS, RESTARTED, ROLLBACK, UPGRADE, Revision, Setting, Workload
-from seatrial.control import CONTROLLERS, admission, relations, scheduler
+from seatrial.control import admission, relations, scheduler
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.controller import Controller
 from seatrial.control.writes import Create, Delete, Update, UpdateStatus, Write
 from seatrial.kube.objects import (

@@ -17,7 +17,7 @@ from seatrial.check.model.user import Objects
 from seatrial.check.rollouts import KINDS, RESTARTED, Rollout, Setting
 from seatrial.check.story import Run
 from seatrial.cli.reenactment import _of, _Stage
-from seatrial.control import CONTROLLERS
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.lifecycle import sync
 from seatrial.control.writes import Bind, UpdateStatus
 from seatrial.kube.objects import Object, Pod, ReplicaSet

@@ -7,7 +7,8 @@ from typing import Any
 
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import Cluster
-from seatrial.control import CONTROLLERS, scheduler
+from seatrial.control import scheduler
+from seatrial.control.manager import CONTROLLERS
 from seatrial.kube.objects import Job
 from seatrial.server.store import Store
 

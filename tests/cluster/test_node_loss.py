@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from seatrial.cluster.clock import START, VirtualClock
 from seatrial.cluster.cluster import Cluster
 from seatrial.cluster.objects import Component
-from seatrial.control import CONTROLLERS, nodelifecycle, scheduler
+from seatrial.control import nodelifecycle, scheduler
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.ownership import is_ready
 from seatrial.control.writes import Delete
 from seatrial.kube.objects import Lease, Node, Pod

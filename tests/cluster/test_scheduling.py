@@ -11,7 +11,7 @@ import pytest
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import STANDARD_CONTROLLERS, Cluster
 from seatrial.cluster.scheduling import SchedulingLoop
-from seatrial.control import CONTROLLERS
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.scheduler.profiles import read
 from seatrial.server.errors import StatusError
 from seatrial.server.requests import Filter

@@ -7,7 +7,7 @@ from typing import Any
 
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import Cluster
-from seatrial.control import CONTROLLERS
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.volumes import matching
 from seatrial.server.requests import Filter
 from seatrial.server.store import Store

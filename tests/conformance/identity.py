@@ -31,8 +31,8 @@ import msgspec
 from cryptography import x509
 
 from seatrial.cluster.virtual import VirtualCluster
-from seatrial.control import CONTROLLERS
 from seatrial.control.access import User
+from seatrial.control.manager import CONTROLLERS
 from seatrial.deploy.client import Client
 from seatrial.kube.objects import JsonObject
 from seatrial.server.authority import Authority

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seatrial.control import CONTROLLERS, rollout
+from seatrial.control import rollout
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.ownership import is_ready
 from seatrial.control.writes import Create, Propagation
 from seatrial.kube.objects import Deployment, ObjectMeta, Pod, ReplicaSet

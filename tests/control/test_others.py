@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from seatrial.control import CONTROLLERS
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.replicaset import victims
 from seatrial.control.writes import Propagation
 from seatrial.kube.objects import (

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from seatrial.check import candidates, machines, repairs
+from seatrial.check import candidates, repairs
 from seatrial.check.budget import ORDINARY, Budget
 from seatrial.check.edits import Changes
-from seatrial.check.properties import FAMILIES, Parameter, Question, Value, family, references
+from seatrial.check.properties import FAMILIES, STATIC, Parameter, Question, Value, family, references
 from seatrial.check.repairs import Cure
-from seatrial.check.story import Run
 from seatrial.check.system import System
 from seatrial.check.verdicts import Answer, Assumption, Report, Verdict
-from seatrial.kube.objects import JsonObject
+from seatrial.kube.objects import JsonObject, Node
+
+if TYPE_CHECKING:
+    from seatrial.check.story import Run
 
 NAMES = tuple(name for names in FAMILIES.values() for name in names)
 
@@ -66,7 +69,7 @@ def judgement(
     `context` are objects that are known to be there besides the system; `closed` says that nothing else is.
     """
     wanted = frozenset(name for pattern in only for name in matching(pattern))
-    nodes, where = machines.inventory(system)
+    nodes, where = _machines(system, wanted)
     question = Question(system, nodes, where, budget, given or {}, closed=closed, context=tuple(context))
     asked = ask(question, wanted)
     runs = dict(question.runs)  # of the system as it is: the search for repairs asks about others
@@ -86,6 +89,15 @@ def judgement(
     expects = references.expected(question) if references.NAME in wanted else ()
     report = Report(kubernetes=system.version, verdicts=tuple(verdicts), assumptions=assumptions, expects=expects)
     return Judgement(report, tuple(cures), runs)
+
+
+def _machines(system: System, wanted: frozenset[str]) -> tuple[tuple[Node, ...], Assumption]:
+    """The machines; who asks about the files only needs none but those that they have."""
+    if wanted <= {name for family in STATIC for name in FAMILIES[family]}:
+        return system.all(Node), Assumption("nodes", "given", "machines are those of the files")
+    from seatrial.check import machines
+
+    return machines.inventory(system)
 
 
 def ask(question: Question, wanted: frozenset[str]) -> list[Verdict]:

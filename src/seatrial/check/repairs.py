@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from seatrial.check import edits, machines
+from seatrial.check import edits
 from seatrial.check.edits import REMOVED, Change, Changes
 from seatrial.check.properties import Question
 from seatrial.check.system import Path, Place
@@ -96,6 +96,8 @@ def _changed(question: Question, changes: Changes) -> Question | None:
     system = edits.applied(question.system, changes)
     if system is None:
         return None
+    from seatrial.check import machines  # with the scheduler, which most checks of files need no answer of
+
     nodes, where = machines.inventory(system)
     return replace(question, system=system, nodes=nodes, machines=where, budget=question.budget.share(4))
 

@@ -24,9 +24,10 @@ from seatrial.check.model.pods import Ageing, Outcome, Placing, Running
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import Memo, Slot, Space, State
 from seatrial.check.model.user import Objects, Pair, PlanStep, Progress, User
-from seatrial.control import CONTROLLERS, nodelifecycle, relations, scheduler
+from seatrial.control import nodelifecycle, relations, scheduler
 from seatrial.control.controller import NEWEST_MINOR, Relation
 from seatrial.control.daemonset import GENERATION_ANNOTATION
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.ownership import ready_since
 from seatrial.control.writes import UpdateStatus
 from seatrial.kube.objects import (

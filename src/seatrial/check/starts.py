@@ -26,7 +26,7 @@ from seatrial.check.model.model import Model, Mover
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
 from seatrial.check.templates import Template
-from seatrial.control import CONTROLLERS, admission, endpointslice, names, reach, relations, scheduler
+from seatrial.control import admission, endpointslice, names, reach, relations, scheduler
 from seatrial.control.controller import NEWEST_MINOR
 from seatrial.control.lifecycle import sync
 from seatrial.control.lifecycle.facts import (
@@ -37,6 +37,7 @@ from seatrial.control.lifecycle.facts import (
     ProbeKind,
     SandboxFact,
 )
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.ownership import is_ready
 from seatrial.control.writes import Create
 from seatrial.kube.objects import (

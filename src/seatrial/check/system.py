@@ -71,11 +71,12 @@ class Entry:
     typed: Object | None = field(repr=False)
     file: str
     positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
+    key: Key = field(init=False, compare=False)
 
-    @property
-    def key(self) -> Key:
+    def __post_init__(self) -> None:
         metadata = self.admitted.get("metadata") or {}
-        return Key(self.admitted["kind"], metadata.get("namespace", ""), metadata.get("name", ""))
+        key = Key(self.admitted["kind"], metadata.get("namespace", ""), metadata.get("name", ""))
+        object.__setattr__(self, "key", key)
 
     @property
     def api_version(self) -> str:
@@ -99,16 +100,25 @@ class System:
     findings: tuple[Finding, ...] = ()
     builds: Mapping[str, str] = field(default_factory=dict)
     waivers: tuple[Waiver, ...] = ()
+    _by_kind: dict[str, list[Entry]] = field(init=False, compare=False, repr=False, default_factory=dict)
+    _by_key: dict[Key, Entry] = field(init=False, compare=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            self._by_kind.setdefault(entry.key.kind, []).append(entry)
+            # Names that are no names (their type is the schema's matter) may not be hashable; nothing refers to them.
+            if isinstance(entry.key.name, str) and isinstance(entry.key.namespace, str):
+                self._by_key.setdefault(entry.key, entry)
 
     @property
     def unreadable(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.fatal)
 
     def of(self, kind: str) -> tuple[Entry, ...]:
-        return tuple(entry for entry in self.entries if entry.key.kind == kind)
+        return tuple(self._by_kind.get(kind, ()))
 
     def all(self, kind: type[T]) -> tuple[T, ...]:
         return cast("tuple[T, ...]", tuple(entry.typed for entry in self.entries if isinstance(entry.typed, kind)))
 
     def get(self, kind: str, namespace: str, name: str) -> Entry | None:
-        return next((entry for entry in self.entries if entry.key == Key(kind, namespace, name)), None)
+        return self._by_key.get(Key(kind, namespace, name))

@@ -24,8 +24,9 @@ from seatrial.check.story import Run
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.cluster import Cluster
 from seatrial.cluster.objects import Component
-from seatrial.control import CONTROLLERS, scheduler
+from seatrial.control import scheduler
 from seatrial.control.lifecycle import sync
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.ownership import ready_since
 from seatrial.control.writes import Bind, Delete, RefusedError, UpdateStatus
 from seatrial.kube.objects import JsonObject, Namespace, Node, Object, Pod, ResourceQuota, to_wire

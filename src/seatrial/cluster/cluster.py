@@ -27,12 +27,13 @@ from seatrial.cluster.metrics import Load, Metrics, SimulatedSource
 from seatrial.cluster.objects import Component, Objects
 from seatrial.cluster.scheduling import SchedulingLoop
 from seatrial.cluster.simulated import Behaves, SimulatedRuntime, usual
-from seatrial.control import CONTROLLERS, scheduler, serviceaccount
+from seatrial.control import scheduler, serviceaccount
 from seatrial.control.addons import ADDONS, csi, vpa
 from seatrial.control.addons.vpa.targets import Workloads
 from seatrial.control.controller import Controller
 from seatrial.control.lifecycle import static
 from seatrial.control.lifecycle.configuration import DEFAULT_KUBELET, KubeletConfiguration
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.volumes import provisioner
 from seatrial.control.writes import Create, Update
 from seatrial.kube import schemas

@@ -20,9 +20,10 @@ import msgspec
 from seatrial.cluster.clock import VirtualClock
 from seatrial.cluster.loop import ControlLoop
 from seatrial.cluster.objects import Objects
-from seatrial.control import CONTROLLERS, nodelifecycle
+from seatrial.control import nodelifecycle
 from seatrial.control.access import User
 from seatrial.control.controller import NEWEST_MINOR, Controller
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.serviceaccount import root_ca_publisher
 from seatrial.deploy.client import ApiError, Client
 from seatrial.kube.objects import JsonObject

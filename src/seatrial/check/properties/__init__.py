@@ -112,6 +112,8 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "scale": ("scale/stable", "scale/bounded"),
     "evict": ("evict/stable",),
 }
+STATIC: Final = ("references", "schema", "network", "config")
+"""Families that look at the files only: no machine, no order of events."""
 
 
 def family(name: str) -> Family:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seatrial.check import dependencies, machines
+from seatrial.check import dependencies
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, Path, Place
 from seatrial.check.templates import Template, templates
@@ -120,6 +120,8 @@ def _same_port(looked: _Looked, template: Template) -> None:
 
 
 def _local_only(looked: _Looked, question: Question, pods: tuple[Template, ...]) -> None:
+    from seatrial.check import machines  # with the scheduler, which most files need no answer of
+
     for entry in question.system.of("Service"):
         service = entry.typed
         if not isinstance(service, Service) or service.spec.internal_traffic_policy != "Local":

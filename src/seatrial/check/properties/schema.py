@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from seatrial.check.properties import Property, Question
 from seatrial.check.references import definitions
 from seatrial.check.system import Place
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.kube import faults, schemas
-from seatrial.kube.customresources import files
+
+if TYPE_CHECKING:
+    from seatrial.kube.customresources.definitions import Version
 
 NAME = "schema/valid"
 PROPERTIES = (
@@ -30,9 +33,14 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     known = schemas.load(system.version)
     verdicts = [_refuted(finding.place.path or "input", finding.message, finding.place) for finding in system.findings]
     plain = {id(entry): schemas.validate(entry.written, known) for entry in system.entries}
-    custom = files.known(entry.written for entry in system.entries if not plain[id(entry)])
+    crds = system.of("CustomResourceDefinition")
+    custom: Mapping[tuple[str, str], Version] = {}
+    if crds:
+        from seatrial.kube.customresources import files
+
+        custom = files.known(entry.written for entry in system.entries if not plain[id(entry)])
     minor = int(system.version.split(".")[1])
-    defined = {(entry.admitted.get("spec") or {}).get("group") for entry in system.of("CustomResourceDefinition")}
+    defined = {(entry.admitted.get("spec") or {}).get("group") for entry in crds}
     for entry in system.entries:
         problems: list[tuple[str, Sequence[str | int]]] = []
         version = custom.get((entry.written.get("apiVersion", ""), entry.written.get("kind", "")))
@@ -45,7 +53,7 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
             continue  # whose definition others bring: `references/exist` says so
         else:
             problems = [(each.message, each.path) for each in plain[id(entry)]]
-        if not problems and files.is_definition(entry.written):
+        if not problems and crds and files.is_definition(entry.written):
             problems = [(str(each), _path(each.field)) for each in files.of_definition(entry.written)]
         for message, path in problems:
             verdicts.append(_refuted(str(entry.key), message, entry.place(*path)))
