@@ -1,16 +1,18 @@
 """YAML and JSON text as kubectl reads it, with the place of every field.
 
 Rules: scalars follow YAML 1.1 as Go's yaml.v2 resolves it (yes/no/on/off are booleans, 0644 is octal, 1:30 a string);
-keys become strings; duplicate keys are reported, the last one wins; `<<` merges. The text is hostile: parsing works on
-events, never recursion, with bounds on depth and on what aliases expand to.
+keys become strings; duplicate keys are reported, the last one wins; `<<` merges where it stands. The text is hostile:
+parsing works on events, never recursion, with bounds on depth and on what aliases expand to.
 JSON is a subset of YAML for this purpose, so one parser serves both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isinf
 from typing import Any
 
 import yaml
@@ -28,8 +30,10 @@ _BOOLEANS = {
     for word in words
     for spelling in (word, word.capitalize(), word.upper())
 }
-_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
-_INTEGER = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)")
+_WORDS: Mapping[str, bool | None] = {**_BOOLEANS, **dict.fromkeys(("", "~", "null", "Null", "NULL"))}
+_INTEGER = re.compile(r"[-+]?(0[bB][01]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|[0-9]+)")
+_OCTAL = re.compile(r"([-+]?)0([0-7]+)")
+_BETWEEN = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+)?")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
@@ -61,8 +65,9 @@ class _Open:
     size: int = 1
     key: str | None = None
     key_at: tuple[int, int] = (0, 0)
+    merging: bool = False
+    """The key is a plain `<<`."""
     own: set[str] = field(default_factory=set)
-    merges: list[Any] = field(default_factory=list)
 
 
 def parse(text: str) -> Iterator[Document]:
@@ -72,7 +77,7 @@ def parse(text: str) -> Iterator[Document]:
     anchors: dict[str, tuple[Any, int]] = {}
     expanded = 0
 
-    def take(value: Any, size: int, at: tuple[int, int]) -> None:
+    def take(value: Any, size: int, at: tuple[int, int], *, merges: bool = False) -> None:
         if not stack:
             document.value = value
             document.positions.setdefault((), at)
@@ -85,12 +90,15 @@ def parse(text: str) -> Iterator[Document]:
         if top.key is None:
             if isinstance(value, (dict, list)):
                 raise DocumentError("a mapping or list cannot be a key (did a `{{ }}` template stay unrendered?)", *at)
+            if value is None:
+                raise DocumentError("null cannot be a key", *at)
+            top.merging = merges
             top.key = value if isinstance(value, str) else _key(value)
             top.key_at = at
             return
         key, top.key = top.key, None
-        if key == "<<":
-            top.merges.append(value)
+        if top.merging:
+            _merge(top, value, at)
             return
         if key in top.own:
             document.duplicates.append(((*top.path, key), *top.key_at))
@@ -112,14 +120,14 @@ def parse(text: str) -> Iterator[Document]:
         while loader.check_event():
             event = loader.get_event()
             assert event is not None
-            at = (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (0, 0)
+            at = _at(event)
             if isinstance(event, yaml.ScalarEvent):
                 value = _scalar(event)
                 if event.anchor:
                     anchors[event.anchor] = (value, 1)
                 if stack and isinstance(stack[-1].value, list):
                     document.positions[path_of_next()] = at
-                take(value, 1, at)
+                take(value, 1, at, merges=value == "<<" and event.implicit[0])
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 if len(stack) >= DEPTH_LIMIT:
                     raise DocumentError(f"nested more than {DEPTH_LIMIT} levels deep", *at)
@@ -130,7 +138,6 @@ def parse(text: str) -> Iterator[Document]:
                 stack[-1].key_at = at
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
                 done = stack.pop()
-                _merge(done, at)
                 if done.anchor:
                     anchors[done.anchor] = (done.value, done.size)
                 take(done.value, done.size, document.positions.get(done.path, at))
@@ -160,39 +167,60 @@ def parse(text: str) -> Iterator[Document]:
             loader.dispose()
 
 
-def _merge(done: _Open, at: tuple[int, int]) -> None:
-    for source in done.merges:
-        for mapping in source if isinstance(source, list) else [source]:
-            if not isinstance(mapping, dict) or not isinstance(done.value, dict):
-                raise DocumentError(f"`<<` at {dotted(done.path) or 'the top'} needs a mapping", *at)
-            for key, value in mapping.items():
-                done.value.setdefault(key, value)
+def _merge(top: _Open, source: Any, at: tuple[int, int]) -> None:
+    """Takes over what `<<` names, over keys that came before it; of several mappings the first one counts most."""
+    for mapping in reversed(source) if isinstance(source, list) else [source]:
+        if not isinstance(mapping, dict) or not isinstance(top.value, dict):
+            raise DocumentError(f"`<<` at {dotted(top.path) or 'the top'} needs a mapping", *at)
+        top.value.update(mapping)
 
 
 def _key(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}[value]
-        if value is None or value is True or value is False
-        else str(value)
-    )
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 def _scalar(event: Any) -> Any:
     text: str = event.value
-    if event.tag in ("!", "tag:yaml.org,2002:str") or not event.implicit[0]:
-        return text
-    if text in _NULLS:
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if _INTEGER.fullmatch(text):
-        digits = text.replace("_", "")
-        octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
-        try:
-            return int(f"{octal[1]}0o{octal[2]}" if octal else digits, 0)
-        except ValueError:
-            return text
-    if _FLOAT.fullmatch(text):
-        number = float(text)
-        return int(number) if number.is_integer() and abs(number) < 1e21 else number  # as encoding/json prints it
+    if event.implicit[0]:
+        return _plain(text)
+    match event.tag:
+        case "tag:yaml.org,2002:int" | "tag:yaml.org,2002:float" | "tag:yaml.org,2002:bool" | "tag:yaml.org,2002:null":
+            return _plain(text)
+        case "tag:yaml.org,2002:binary":
+            try:
+                return b64decode(text, validate=False).decode()
+            except ValueError as error:
+                raise DocumentError(f"!!binary needs base64 of a text: {error}", *_at(event)) from error
     return text
+
+
+def _plain(text: str) -> Any:
+    """What a scalar without quotes and tag means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if text.lower().lstrip("+-") in (".inf", ".nan"):
+        raise DocumentError(f"{text} is no number that JSON, and so the API, has")
+    # Go's ParseFloat has its own mind about `_` where a number begins with its point.
+    digits = text if text[0] == "." and not _BETWEEN.fullmatch(text) else text.replace("_", "")
+    if _INTEGER.fullmatch(digits):
+        octal = _OCTAL.fullmatch(digits)
+        try:
+            number = int(f"{octal[1]}0o{octal[2]}" if octal else digits, 0)
+        except ValueError:
+            number = int(float(digits))  # 08 is no octal number, and so it is read as a float
+        return number if -(2**63) <= number < 2**64 else _whole(float(number))
+    if _FLOAT.fullmatch(digits):
+        value = float(digits)
+        return text if isinf(value) else _whole(value)
+    return text
+
+
+def _whole(value: float) -> float | int:
+    """As encoding/json prints it."""
+    return int(value) if value.is_integer() and abs(value) < 1e21 else value
+
+
+def _at(event: Any) -> tuple[int, int]:
+    return (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (0, 0)

@@ -144,7 +144,7 @@ class _Reader:
                 self.fail(file, "is no Kubernetes object: it needs `apiVersion` and `kind`", *at)
             return
         for path, line, column in document.duplicates:
-            message = f"the key {path[-1]!r} is set twice; kubectl refuses this file"
+            message = f"the key {path[-1]!r} is set twice; the last one counts, and the other is lost without a word"
             self.findings.append(Finding(Place(file, line, column, system.dotted(path)), message))
         if value["kind"].endswith("List") and isinstance(value.get("items"), list):
             for index, item in enumerate(value["items"]):

@@ -120,8 +120,6 @@ def _same_port(looked: _Looked, template: Template) -> None:
 
 
 def _local_only(looked: _Looked, question: Question, pods: tuple[Template, ...]) -> None:
-    from seatrial.check import machines  # with the scheduler, which most files need no answer of
-
     for entry in question.system.of("Service"):
         service = entry.typed
         if not isinstance(service, Service) or service.spec.internal_traffic_policy != "Local":
@@ -129,6 +127,8 @@ def _local_only(looked: _Looked, question: Question, pods: tuple[Template, ...])
         behind = pods_behind(entry, pods)
         if not behind or (len(question.nodes) == 1 and question.system.of("Node")):
             continue
+        from seatrial.check import machines  # with the scheduler, which most files need no answer of
+
         everywhere = any(
             isinstance(each.entry.typed, DaemonSet)
             and len(machines.daemons_of(each.entry.typed, question.nodes)) == len(question.nodes)
