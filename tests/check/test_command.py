@@ -316,3 +316,13 @@ def test_absurd_numbers_of_replicas_are_answered_soon() -> None:
     assert "Too many pods" in message
     found = verdicts(WEB.replace("replicas: 2", "replicas: 2147483647"), "rollout/*", 2)
     assert {v["verdict"] for v in found if v["property"] != "arithmetic/rollout"} == {"unknown"}
+
+
+def test_the_rest_is_checked_without_what_cannot_be_read(here: Path) -> None:
+    (here / "web.yaml").write_text(WEB)
+    (here / "broken.yaml").write_text("apiVersion: v1\nkind: [1\n")
+    done = seatrial(".", "--only", "references/*")
+    assert done.returncode == 3
+    assert "✓ references/exist" in done.stdout
+    assert "broken.yaml:3: not valid YAML" in done.stderr
+    assert "the rest was checked without these" in done.stderr

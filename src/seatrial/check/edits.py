@@ -79,6 +79,11 @@ def is_of_cluster(raw: JsonObject) -> bool:
     return kind in CUSTOM_OF_CLUSTER if namespaced is None else not namespaced
 
 
+def may_be_served(group: str) -> bool:
+    """Whether an API server may have the group: one of Kubernetes' own, or of a definition, which is a domain name."""
+    return "." in group or any(group == own for own, _ in _scopes())
+
+
 @cache
 def _scopes() -> dict[tuple[str, str], bool]:
     """Whether a kind of Kubernetes' own is namespaced, by group and kind: its versions agree."""

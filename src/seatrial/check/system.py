@@ -34,9 +34,12 @@ class Place:
     line: int
     column: int
     path: str
+    template: str = ""
+    """Of what Helm printed: the template that it comes from."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else self.file
+        told = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{told} ({self.template})" if self.template else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Entry:
     typed: Object | None = field(repr=False)
     file: str
     positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
+    template: str = ""
+    """Of what Helm printed: the template that it comes from."""
     key: Key = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -87,8 +92,8 @@ class Entry:
         for length in range(len(path), -1, -1):
             found = self.positions.get(path[:length])
             if found is not None:
-                return Place(self.file, *found, dotted(path))
-        return Place(self.file, 0, 0, dotted(path))
+                return Place(self.file, *found, dotted(path), self.template)
+        return Place(self.file, 0, 0, dotted(path), self.template)
 
 
 @dataclass(frozen=True, slots=True)

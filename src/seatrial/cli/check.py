@@ -16,7 +16,7 @@ from seatrial.cli import progress, reports
 
 if TYPE_CHECKING:
     from seatrial.check.judge import Judgement
-    from seatrial.check.system import System
+    from seatrial.check.system import Finding, System
     from seatrial.check.verdicts import Report
     from seatrial.project.options import Options
 
@@ -72,10 +72,10 @@ def _run(args: argparse.Namespace) -> int:
     if not args.paths and not args.context:
         raise UsageError("say what to check: `seatrial check .` takes everything below this directory")
     options = options_of(args)
-    judged = judging(args, options)
     if args.fix or args.diff:
-        return _repair(args, judged)
-    report = judged({}).report
+        return _repair(args, judging(args, options))
+    unread: list[Finding] = []
+    report = judging(args, options, None if args.write_baseline or args.since else unread)({}).report
     if args.write_baseline:
         from seatrial.project import baseline
 
@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
             raise UsageError(str(error)) from error
         print(told, file=sys.stderr)
     show(report, args.output)
-    return report.exit_code
+    return 3 if unread else report.exit_code
 
 
 def show(report: Report, form: str = "text") -> None:
@@ -162,8 +162,13 @@ def _patterns(text: str) -> tuple[str, ...]:
     return patterns
 
 
-def judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[str, str]], Judgement]:
-    """Asks about the system as it is with some files' texts replaced."""
+def judging(
+    args: argparse.Namespace, options: Options, unread: list[Finding] | None = None
+) -> Callable[[Mapping[str, str]], Judgement]:
+    """Asks about the system as it is with some files' texts replaced.
+
+    `unread` takes what could not be read, and the rest is asked about; without it that is a `UsageError`.
+    """
     from seatrial import project
 
     version = options.kubernetes or "1.37"
@@ -181,7 +186,11 @@ def judging(args: argparse.Namespace, options: Options) -> Callable[[Mapping[str
         encoded = {file: text.encode() for file, text in texts.items()}
         system = project.load(args.paths, version=version, texts={**piped, **encoded})
         if system.unreadable:
-            raise UsageError("\nseatrial: ".join(f"{each.place}: {each.message}" for each in system.unreadable))
+            told = "\nseatrial: ".join(f"{each.place}: {each.message}" for each in system.unreadable)
+            if unread is None or not system.entries:
+                raise UsageError(told)
+            print(f"seatrial: {told}\nseatrial: the rest was checked without these", file=sys.stderr)
+            unread.extend(system.unreadable)
         if live is not None:
             system = live.under(system)
         if not system.entries:

@@ -1,14 +1,19 @@
 """From paths to a `System`: which files to read, which of their documents are Kubernetes objects, what they build.
 
 Rules: a directory is read whole, without hidden entries, `target`, `node_modules` and Helm charts' templates; links are
-followed, each directory once; YAML that is no Kubernetes object is passed over; what cannot be read is a finding with
-its place, never an exception; paths are told relative to where the command was run.
+followed, each directory once; what is no Kubernetes object is passed over, and so is a broken file that does not even
+look like one; what has to be rendered first (Go templates, a Kustomization that changes what it lists) is a finding
+that says how, and so is what cannot be read: with its place, never an exception. Paths are told relative to where the
+command was run. Of text that Helm printed an object's place tells the template as well, by its comment `# Source:`.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,7 +25,15 @@ from seatrial.project import comments, documents
 SIZE_LIMIT_BYTES = 16 * 1024 * 1024
 """An object in etcd is 1.5 MB at most; a file of 16 MiB is no manifest."""
 SUFFIXES = frozenset((".yaml", ".yml", ".json"))
+KUSTOMIZATIONS = frozenset(("kustomization.yaml", "kustomization.yml", "Kustomization"))
+LISTED = frozenset(("apiVersion", "kind", "metadata", "resources", "bases", "crds", "openapi", "buildMetadata"))
+"""Fields of a Kustomization that leave what it lists as it is."""
 PASSED_OVER = frozenset(("target", "node_modules", "__pycache__"))
+_TEMPLATE = re.compile(
+    r"\{\{-?\s*(\.|\$|include\b|template\b|if\b|range\b|with\b|end\b|define\b|toYaml\b|default\b|/\*)"
+)
+"""What Go templates have and YAML does not."""
+_SOURCE = re.compile(r"# Source: (\S+)")
 
 
 def load(
@@ -75,6 +88,8 @@ class _Reader:
             self.fail(_shown(directory), f"cannot be read: {getattr(error, 'strerror', None) or error}")
             return
         names = {child.name for child in children}
+        if self.changes_what_it_lists(directory, names):
+            children = [child for child in children if child.suffix not in SUFFIXES]
         if names & {"Dockerfile", "Cargo.toml"}:
             self.builds.setdefault(real.name, _shown(directory))
         for child in children:
@@ -88,6 +103,26 @@ class _Reader:
                     yield child
             except OSError as error:
                 self.fail(_shown(child), f"cannot be read: {error.strerror}")
+
+    def changes_what_it_lists(self, directory: Path, names: set[str]) -> bool:
+        """Whether the directory's files are not what is applied, since a Kustomization changes them first."""
+        for name in names & KUSTOMIZATIONS:
+            try:
+                document = next(documents.parse((directory / name).read_text("utf-8-sig")), None)
+            except (OSError, ValueError, documents.DocumentError):
+                return False  # reading it says why
+            value = document.value if document else None
+            changing = sorted(set(value) - LISTED) if isinstance(value, dict) else []
+            if document is not None and changing:
+                shown = _shown(directory)
+                line, column = document.positions[(changing[0],)]
+                message = (
+                    f"changes what it lists ({', '.join(changing)}), so the files are not what is applied; check what"
+                    f" it makes: kubectl kustomize {shown} | seatrial check -"
+                )
+                self.fail(_shown(directory / name), message, line, column)
+                return True
+        return False
 
     def file(self, path: Path, *, named: bool) -> None:
         shown = _shown(path)
@@ -122,17 +157,31 @@ class _Reader:
             line = data.count(b"\n", 0, error.start) + 1
             self.fail(file, f"is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start})", line)
             return
+        if "\ufeff" in text:  # files that were put one after the other have each their own mark
+            text = re.sub(r"(?m)^\ufeff", "", text)
         before = len(self.entries)
         try:
             for document in documents.parse(text):
                 self.document(document, file, named=named)
         except documents.DocumentError as error:
-            self.fail(file, str(error), error.line, error.column)
+            if _TEMPLATE.search(text):
+                self.template(file, error.line, error.column)
+            elif named or ("apiVersion" in text and "kind" in text):
+                self.fail(file, str(error), error.line, error.column)
+        sources = [(line, found[1]) for line, found in _sources(text)] if "# Source: " in text else []
+        if sources:
+            self.entries[before:] = [_from_helm(entry, sources) for entry in self.entries[before:]]
         for each in comments.waivers(text, file, self.entries[before:]):
             if isinstance(each, Finding):
                 self.findings.append(each)
             else:
                 self.waivers.append(each)
+
+    def template(self, file: str, line: int, column: int) -> None:
+        """A Go template: of a chart, which Helm renders, or of something else."""
+        chart = next((each for each in Path(file).absolute().parents if (each / "Chart.yaml").is_file()), None)
+        how = f"helm template {_shown(chart)} | seatrial check -" if chart else "what it renders can be checked"
+        self.fail(file, f"is a Go template and no manifest yet; {how}", line, column)
 
     def document(self, document: documents.Document, file: str, *, named: bool) -> None:
         value = document.value
@@ -143,20 +192,24 @@ class _Reader:
                 at = document.positions.get((), (1, 1))
                 self.fail(file, "is no Kubernetes object: it needs `apiVersion` and `kind`", *at)
             return
+        group = str(value["apiVersion"]).rpartition("/")[0]
+        if group == "kustomize.config.k8s.io" or (not named and group and not edits.may_be_served(group)):
+            return  # a file of another tool's
         for path, line, column in document.duplicates:
             message = f"the key {path[-1]!r} is set twice; the last one counts, and the other is lost without a word"
             self.findings.append(Finding(Place(file, line, column, system.dotted(path)), message))
         if value["kind"].endswith("List") and isinstance(value.get("items"), list):
+            positions: dict[int | str, dict[system.Path, tuple[int, int]]] = {}
+            for path, at in document.positions.items():
+                if len(path) > 1 and path[0] == "items":
+                    positions.setdefault(path[1], {})[path[2:]] = at
             for index, item in enumerate(value["items"]):
                 if isinstance(item, dict):
-                    self.object(item, file, document, ("items", index))
+                    self.object(item, file, positions.get(index, {}))
         else:
-            self.object(value, file, document, ())
+            self.object(value, file, document.positions)
 
-    def object(self, raw: JsonObject, file: str, document: documents.Document, prefix: system.Path) -> None:
-        positions = document.positions
-        if prefix:
-            positions = {path[2:]: at for path, at in positions.items() if path[:2] == prefix}
+    def object(self, raw: JsonObject, file: str, positions: Mapping[system.Path, tuple[int, int]]) -> None:
         api_version, kind = raw.get("apiVersion"), raw.get("kind")
         line, column = positions.get((), (0, 0))
         if not isinstance(api_version, str) or not isinstance(kind, str):
@@ -165,11 +218,28 @@ class _Reader:
         if not isinstance(raw.get("metadata", {}), dict):
             self.fail(file, f"`metadata` of this {kind} must be a mapping", line, column)
             return
+        named = (raw.get("metadata") or {}).get("name")
+        if isinstance(named, str) and _TEMPLATE.search(named):
+            self.template(file, *positions.get(("metadata", "name"), (line, column)))
+            return
         entry, problem = edits.entry(raw, self.version, file, positions)
         if problem:
             at = Place(file, line, column, "")
             self.findings.append(Finding(at, f"{kind} {entry.admitted['metadata'].get('name', '')}: {problem}"))
         self.entries.append(entry)
+
+
+def _sources(text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := _SOURCE.match(line):
+            yield number, found
+
+
+def _from_helm(entry: Entry, sources: list[tuple[int, str]]) -> Entry:
+    """The entry with the template that Helm made it from: that of the last comment above it."""
+    line = entry.positions.get((), (0, 0))[0]
+    above = bisect_right(sources, line, key=lambda each: each[0])
+    return replace(entry, template=sources[above - 1][1]) if above else entry
 
 
 def _shown(path: Path) -> str:
