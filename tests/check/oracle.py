@@ -25,8 +25,8 @@ from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
 from seatrial.check.rollouts import KINDS, RESTARTED, ROLLBACK, UPGRADE, Revision, Setting, Workload
 from seatrial.control import admission, relations, scheduler
-from seatrial.control.manager import CONTROLLERS
 from seatrial.control.controller import Controller
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.writes import Create, Delete, Update, UpdateStatus, Write
 from seatrial.kube.objects import (
     DaemonSet,

@@ -17,8 +17,8 @@ from seatrial.check.model.user import Objects
 from seatrial.check.rollouts import KINDS, RESTARTED, Rollout, Setting
 from seatrial.check.story import Run
 from seatrial.cli.reenactment import _of, _Stage
-from seatrial.control.manager import CONTROLLERS
 from seatrial.control.lifecycle import sync
+from seatrial.control.manager import CONTROLLERS
 from seatrial.control.writes import Bind, UpdateStatus
 from seatrial.kube.objects import Object, Pod, ReplicaSet
 from seatrial.server.requests import MERGE_PATCH
