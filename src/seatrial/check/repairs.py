@@ -45,6 +45,8 @@ class Search:
         self._propose = propose
         self._ask = ask
         self._everything = everything
+        from seatrial.check import machines
+
         workloads = (entry.typed for entry in question.system.entries if isinstance(entry.typed, machines.WORKLOADS))
         pods = sum(machines.replicas(workload) for workload in workloads)
         self._left = MOST_WORK // max(1, len(question.system.entries) + pods)
