@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from seatrial.kube.objects import JsonObject, Node
 if TYPE_CHECKING:
     from seatrial.check.story import Run
 
+_OF_THE_FILES = Assumption("nodes", "given", "machines are those of the files")
 NAMES = tuple(name for names in FAMILIES.values() for name in names)
 
 
@@ -73,11 +74,14 @@ def judgement(
     question = Question(system, nodes, where, budget, given or {}, closed=closed, context=tuple(context))
     asked = ask(question, wanted)
     runs = dict(question.runs)  # of the system as it is: the search for repairs asks about others
-    search = repairs.Search(question, ask, frozenset(NAMES), _proposed)
+    search = None
     verdicts = []
     cures = []
     for verdict in asked:
-        found = search.cures(verdict) if verdict.verdict is Answer.REFUTED else []
+        found: list[Cure] = []
+        if verdict.verdict is Answer.REFUTED:
+            search = search or repairs.Search(_with_machines(question), ask, frozenset(NAMES), _proposed)
+            found = search.cures(verdict)
         verdicts.append(repairs.told(verdict, found))
         cures.append(tuple(found))
     used = dict.fromkeys(name for verdict in verdicts for name in verdict.assumptions)
@@ -94,10 +98,18 @@ def judgement(
 def _machines(system: System, wanted: frozenset[str]) -> tuple[tuple[Node, ...], Assumption]:
     """The machines; who asks about the files only needs none but those that they have."""
     if wanted <= {name for family in STATIC for name in FAMILIES[family]}:
-        return system.all(Node), Assumption("nodes", "given", "machines are those of the files")
+        return system.all(Node), _OF_THE_FILES
     from seatrial.check import machines
 
     return machines.inventory(system)
+
+
+def _with_machines(question: Question) -> Question:
+    """The question as repairs ask it, about every property."""
+    if question.machines is not _OF_THE_FILES:
+        return question
+    nodes, where = _machines(question.system, frozenset(NAMES))
+    return replace(question, nodes=nodes, machines=where)
 
 
 def ask(question: Question, wanted: frozenset[str]) -> list[Verdict]:
