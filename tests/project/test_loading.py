@@ -93,7 +93,7 @@ def test_links_in_a_circle_end(here: Path) -> None:
     assert [finding.place.file for finding in system.unreadable] == ["loop.yaml"]
 
 
-KUSTOMIZATION = "resources: [deployment.yaml]\nnamePrefix: prod-\n"
+KUSTOMIZATION = "resources: [config.yaml]\nnamePrefix: prod-\n"
 
 
 def test_a_kustomization_that_changes_what_it_lists_says_how_to_render_it(here: Path) -> None:
@@ -107,6 +107,20 @@ def test_a_kustomization_that_changes_what_it_lists_says_how_to_render_it(here: 
     (finding,) = system.unreadable
     assert (finding.place.file, finding.place.line) == ("prod/kustomization.yaml", 2)
     assert "kubectl kustomize prod | seatrial check -" in finding.message
+
+
+def test_what_a_kustomization_takes_from_others_is_passed_over_with_it(here: Path) -> None:
+    for name in ("base/patches", "prod", "other"):
+        (here / name).mkdir(parents=True)
+    for name in ("base/a.yaml", "base/patches/p.yaml", "other/c.yaml"):
+        (here / name).write_text(CONFIG)
+    (here / "base" / "kustomization.yaml").write_text("resources: [a.yaml]\npatches: [{path: patches/p.yaml}]\n")
+    (here / "prod" / "kustomization.yaml").write_text("resources: [../base]\n")
+    system = project.load(["."])
+    assert [entry.file for entry in system.entries] == ["other/c.yaml"]
+    (finding,) = system.unreadable
+    assert finding.place.file == "prod/kustomization.yaml"
+    assert "(patches)" in finding.message
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,11 @@ from types import MappingProxyType
 from seatrial.check import edits, system
 from seatrial.check.system import Entry, Finding, Place, System, Waiver
 from seatrial.kube.objects import JsonObject
-from seatrial.project import comments, documents
+from seatrial.project import comments, documents, kustomizations
 
 SIZE_LIMIT_BYTES = 16 * 1024 * 1024
 """An object in etcd is 1.5 MB at most; a file of 16 MiB is no manifest."""
 SUFFIXES = frozenset((".yaml", ".yml", ".json"))
-KUSTOMIZATIONS = frozenset(("kustomization.yaml", "kustomization.yml", "Kustomization"))
-LISTED = frozenset(("apiVersion", "kind", "metadata", "resources", "bases", "crds", "openapi", "buildMetadata"))
-"""Fields of a Kustomization that leave what it lists as it is."""
 PASSED_OVER = frozenset(("target", "node_modules", "__pycache__"))
 _TEMPLATE = re.compile(
     r"\{\{-?\s*(\.|\$|include\b|template\b|if\b|range\b|with\b|end\b|define\b|toYaml\b|default\b|/\*)"
@@ -61,6 +58,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.builds: dict[str, str] = {}
         self.waivers: list[Waiver] = []
+        self.kustomizations: list[kustomizations.Kustomization] = []
 
     def fail(self, file: str, message: str, line: int = 0, column: int = 0) -> None:
         self.findings.append(Finding(Place(file, line, column, ""), message, fatal=True))
@@ -68,7 +66,7 @@ class _Reader:
     def path(self, path: Path) -> None:
         try:
             if path.is_dir():
-                for file in self.files(path, set()):
+                for file in self.without_rendered(list(self.files(path, set()))):
                     self.file(file, named=False)
             elif path.exists():
                 self.file(path, named=True)
@@ -88,8 +86,9 @@ class _Reader:
             self.fail(_shown(directory), f"cannot be read: {getattr(error, 'strerror', None) or error}")
             return
         names = {child.name for child in children}
-        if self.changes_what_it_lists(directory, names):
-            children = [child for child in children if child.suffix not in SUFFIXES]
+        for name in names & kustomizations.NAMES:
+            if (found := kustomizations.read(directory / name)) is not None:
+                self.kustomizations.append(found)
         if names & {"Dockerfile", "Cargo.toml"}:
             self.builds.setdefault(real.name, _shown(directory))
         for child in children:
@@ -104,25 +103,19 @@ class _Reader:
             except OSError as error:
                 self.fail(_shown(child), f"cannot be read: {error.strerror}")
 
-    def changes_what_it_lists(self, directory: Path, names: set[str]) -> bool:
-        """Whether the directory's files are not what is applied, since a Kustomization changes them first."""
-        for name in names & KUSTOMIZATIONS:
-            try:
-                document = next(documents.parse((directory / name).read_text("utf-8-sig")), None)
-            except (OSError, ValueError, documents.DocumentError):
-                return False  # reading it says why
-            value = document.value if document else None
-            changing = sorted(set(value) - LISTED) if isinstance(value, dict) else []
-            if document is not None and changing:
-                shown = _shown(directory)
-                line, column = document.positions[(changing[0],)]
-                message = (
-                    f"changes what it lists ({', '.join(changing)}), so the files are not what is applied; check what"
-                    f" it makes: kubectl kustomize {shown} | seatrial check -"
-                )
-                self.fail(_shown(directory / name), message, line, column)
-                return True
-        return False
+    def without_rendered(self, files: list[Path]) -> list[Path]:
+        """The files that are applied as they are; each Kustomization that changes some says how to render it."""
+        if not self.kustomizations:
+            return files
+        render, passed = kustomizations.outermost(self.kustomizations)
+        self.kustomizations = []
+        for each, changes in render:
+            message = (
+                f"changes what it lists ({', '.join(changes)}), so the files are not what is applied; check what it"
+                f" makes: kubectl kustomize {_shown(each.file.parent)} | seatrial check -"
+            )
+            self.fail(_shown(each.file), message, each.line, 1)
+        return [file for file in files if not passed.intersection((file.resolve(), *file.resolve().parents))]
 
     def file(self, path: Path, *, named: bool) -> None:
         shown = _shown(path)
