@@ -330,7 +330,7 @@ def controller_revisions_deleted_and_wrong(trial: Trial) -> None:
         trial.apply({**each, "metadata": meta, "data": wrong, "revision": 5})
     trial.minutes(2)
     for each in trial.list("ControllerRevision"):
-        trial.patch("ControllerRevision", each["metadata"]["name"], {"revision": -3, "metadata": {"labels": None}})
+        trial.patch("ControllerRevision", each["metadata"]["name"], {"revision": 0, "metadata": {"labels": None}})
 
 
 @system

@@ -75,6 +75,48 @@ def test_a_check_counts_from_its_version_on() -> None:
     assert "capabilities" not in told("restricted", {"containers": [{"name": "a"}]}, "v1.21")
 
 
+@pytest.mark.parametrize(
+    ("minor", "level", "change"),
+    [
+        (32, "baseline", {"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem", "value": "1"}]}}),
+        (31, "baseline", {"securityContext": {"seLinuxOptions": {"type": "container_engine_t"}}}),
+        (
+            35,
+            "baseline",
+            {"hostUsers": False, "containers": [{"name": "a", "securityContext": {"procMount": "Unmasked"}}]},
+        ),
+        (35, "restricted", {"hostUsers": False, "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}),
+    ],
+)
+def test_later_versions_allow_more(minor: int, level: str, change: dict[str, Any]) -> None:
+    assert told(level, {**GOOD, **change}, f"v1.{minor - 1}")
+    assert told(level, {**GOOD, **change}, f"v1.{minor}") == ""
+
+
+def test_an_app_armor_profile_is_told_whether_it_is_a_field_or_an_annotation() -> None:
+    spec = parse_as(
+        PodSpec, {"containers": [{"name": "a", "securityContext": {"appArmorProfile": {"type": "Unconfined"}}}]}
+    )
+    notes = {"container.apparmor.security.beta.kubernetes.io/b": "unconfined"}
+    assert podsecurity.refusal(podsecurity.enforced({podsecurity.ENFORCE: "baseline"}), spec, notes) == (
+        'violates PodSecurity "baseline:latest": forbidden AppArmor profiles (container "a" and annotation must not set'
+        ' AppArmor profile type to "Unconfined", "container.apparmor.security.beta.kubernetes.io/b="unconfined"")'
+    )
+
+
+def test_what_is_warned_of_is_what_is_enforced_unless_the_labels_say_so() -> None:
+    prefix = "pod-security.kubernetes.io/"
+    enforced = {f"{prefix}enforce": "baseline", f"{prefix}enforce-version": "v1.30"}
+    assert str(podsecurity.warned(enforced)) == "baseline:v1.30"
+    assert str(podsecurity.warned({**enforced, f"{prefix}warn": "restricted"})) == "restricted:latest"
+    assert str(podsecurity.warned({**enforced, f"{prefix}warn": "strict"})) == "privileged:latest"
+    misspelt = {f"{prefix}enforce": "strict", f"{prefix}audit-version": "1.30", f"{prefix}warn": "baseline"}
+    assert [str(fault) for fault in podsecurity.label_faults(misspelt)] == [
+        f'metadata.labels[{prefix}enforce]: Invalid value: "strict": must be one of privileged, baseline, restricted',
+        f'metadata.labels[{prefix}audit-version]: Invalid value: "1.30": must be "latest" or "v1.x"',
+    ]
+
+
 def test_the_api_refuses_new_pods_and_leaves_those_that_are_there() -> None:
     """A Deployment in a namespace that gets restricted keeps its pods and loses each that goes."""
     text = """

@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 
+from seatrial.control import admission
+from seatrial.kube import validation
 from seatrial.kube.objects import JsonObject
-from seatrial.kube.validation.batch import causes, template_causes
+from seatrial.kube.validation.batch import template_faults
 
-_TEMPLATE: JsonObject = {"spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "app:1"}]}}
+_CONTAINERS = [{"name": "app", "image": "app:1"}]
+_TEMPLATE: JsonObject = {"spec": {"restartPolicy": "Never", "containers": _CONTAINERS}}
 
 
 def refusals(kind: str, name: str = "work", **spec: Any) -> list[str]:
-    found = causes(kind, {"metadata": {"name": name}, "spec": spec}, None)
-    return [f"{cause.field}: {cause.message}" for cause in found]
+    metadata = {"name": name, "namespace": "default", "uid": "0"}
+    raw = admission.admit({"apiVersion": "batch/v1", "kind": kind, "metadata": metadata, "spec": spec})
+    if kind == "Job":
+        admission.select_own_pods(raw)
+    return [f"{fault.field}: {fault.message}" for fault in validation.faults(kind, raw, namespaced=True)]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +32,7 @@ def refusals(kind: str, name: str = "work", **spec: Any) -> list[str]:
         ({"successPolicy": {"rules": [{"succeededCount": 4}]}}, "4: must be less than or equal to 3 (the number of"),
         ({"completionMode": "NonIndexed", "backoffLimitPerIndex": 1}, "1: requires indexed completion mode"),
         ({"parallelism": -1}, "parallelism: Invalid value: -1: must be greater than or equal to 0"),
-        ({"template": {"spec": {"containers": []}}}, 'Required value: valid values: "OnFailure", "Never"'),
+        ({"template": {"spec": {"containers": _CONTAINERS}}}, 'Required value: valid values: "OnFailure", "Never"'),
     ],
 )
 def test_a_job_whose_fields_contradict_each_other_is_refused(spec: JsonObject, why: str) -> None:
@@ -55,7 +61,7 @@ def test_a_cron_job_is_refused_for_its_name_schedule_zone_and_job(name: str, spe
 
 def test_a_status_write_is_not_refused_for_the_spec_that_is_there() -> None:
     job = {"metadata": {"name": "work"}, "spec": {"parallelism": -1, "template": _TEMPLATE}}
-    assert list(causes("Job", job, job)) == []
+    assert validation.faults("Job", {**job, "status": {"active": 1}}, job, namespaced=True) == []
 
 
 @pytest.mark.parametrize(
@@ -69,4 +75,4 @@ def test_a_status_write_is_not_refused_for_the_spec_that_is_there() -> None:
 def test_only_a_suspended_job_may_move_its_pods_elsewhere(suspend: bool, change: JsonObject, field: str | None) -> None:
     before = {"spec": {"suspend": suspend, "template": _TEMPLATE}}
     after = {"spec": {"suspend": suspend, "template": {"spec": {**_TEMPLATE["spec"], **change}}}}
-    assert [cause.field for cause in template_causes(before, after)] == ([] if field is None else [field])
+    assert [fault.field for fault in template_faults(after, before)] == ([] if field is None else [field])

@@ -23,6 +23,8 @@ from seatrial.kube.objects import JsonObject, PodSpec, parse_as
 from seatrial.kube.quantities import Quantity
 
 _MIRROR: Final = "kubernetes.io/config.mirror"
+_GATES_OFF: Final = ("evictionResponders", "schedulingGroup")
+"""Of a pod's spec, what the API drops."""
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _VOLUME_DEFAULTS: Final[dict[str, JsonObject]] = {
     "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared", "readOnly": False},
@@ -140,12 +142,35 @@ def select_own_pods(job: JsonObject) -> None:
         metadata["labels"] = dict(template["labels"])
 
 
+_OLD_SOURCES: Final = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
+def agree_on_source(claim: JsonObject) -> None:
+    """What the API server does to a claim: the older field tells claims and snapshots only; both are made to agree."""
+    spec = _part(claim, "spec")
+    new = spec.get("dataSourceRef")
+    if isinstance(new, dict) and new.get("namespace"):  # the gate of those from other namespaces is off
+        del spec["dataSourceRef"]
+        new = None
+    old = spec.get("dataSource")
+    if isinstance(old, dict) and new is None:
+        if (old.get("apiGroup") or "", old.get("kind")) in _OLD_SOURCES:
+            spec["dataSourceRef"] = dict(old)
+        else:
+            del spec["dataSource"]
+    elif isinstance(new, dict) and old is None:
+        spec["dataSource"] = {name: value for name, value in new.items() if name != "namespace"}
+
+
 # --- pods ---
 
 
 def _pod(pod: JsonObject, minor: int) -> None:
     spec = _part(pod, "spec")
     _pod_spec(spec, minor)
+    grace_s = spec.get("terminationGracePeriodSeconds")
+    if isinstance(grace_s, int) and grace_s < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     for container in (*_items(spec, "containers"), *_items(spec, "initContainers")):
         resources = _part(container, "resources")
         limits = resources.get("limits")
@@ -186,7 +211,7 @@ def _priority(spec: JsonObject) -> None:
     elif not name:
         spec.setdefault("priority", 0)
     if "priority" in spec:
-        _fill(spec, "preemptionPolicy", "PreemptLowerPriority")
+        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def _tolerations(spec: JsonObject) -> None:
@@ -205,6 +230,8 @@ def _tolerations(spec: JsonObject) -> None:
 
 def _pod_spec(spec: JsonObject, minor: int) -> None:
     """What pods and pod templates have in common (`SetDefaults_PodSpec` and everything below a PodSpec)."""
+    for name in _GATES_OFF:
+        spec.pop(name, None)
     _fill(spec, "dnsPolicy", "ClusterFirst")
     _fill(spec, "restartPolicy", "Always")
     spec.setdefault("securityContext", {})
@@ -222,6 +249,9 @@ def _pod_spec(spec: JsonObject, minor: int) -> None:
 
 
 def _container(container: JsonObject) -> None:
+    lifecycle = container.get("lifecycle")
+    if isinstance(lifecycle, dict) and lifecycle.pop("stopSignal", None) is not None and not lifecycle:
+        del container["lifecycle"]  # its gate is off, too
     _fill(container, "imagePullPolicy", _pull_policy(container.get("image")))
     _fill(container, "terminationMessagePath", "/dev/termination-log")
     _fill(container, "terminationMessagePolicy", "File")
@@ -381,8 +411,11 @@ def _stateful_set(stateful_set: JsonObject, minor: int) -> None:
 
 def _replication_controller(controller: JsonObject, minor: int) -> None:
     """Selector and labels are the template's where there are none."""
-    spec = _template(controller, minor)
-    labels = spec["template"]["metadata"].get("labels")
+    spec = _part(controller, "spec")
+    if spec.get("template") is not None:
+        _template(controller, minor)
+    template = spec.get("template")
+    labels = _part(template, "metadata").get("labels") if isinstance(template, dict) else None
     if labels:
         spec["selector"] = spec.get("selector") or dict(labels)
         if not controller.setdefault("metadata", {}).get("labels"):
@@ -403,7 +436,7 @@ def _job_spec(spec: JsonObject, minor: int) -> None:
     spec.setdefault("completionMode", "NonIndexed")
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
-            pattern.setdefault("status", "True")
+            _fill(pattern, "status", "True")
     spec.setdefault("suspend", False)
     spec.setdefault("manualSelector", False)
     if minor >= 29:  # JobPodReplacementPolicy became beta
@@ -503,7 +536,9 @@ def _node(node: JsonObject, minor: int) -> None:
 def _endpoint_slice(endpoint_slice: JsonObject, minor: int) -> None:
     for port in _items(endpoint_slice, "ports"):
         port.setdefault("name", "")
-        _fill(port, "protocol", "TCP")
+        port.setdefault("protocol", "TCP")
+    for endpoint in _items(endpoint_slice, "endpoints"):
+        endpoint.pop("deprecatedTopology", None)
 
 
 def _endpoints(endpoints: JsonObject, minor: int) -> None:
@@ -544,23 +579,23 @@ def _persistent_volume(volume: JsonObject, minor: int) -> None:
     spec = _part(volume, "spec")
     _milli(spec.get("capacity"))
     _fill(spec, "persistentVolumeReclaimPolicy", "Retain")
-    _fill(spec, "volumeMode", "Filesystem")
+    spec.setdefault("volumeMode", "Filesystem")
     if isinstance(spec.get("hostPath"), dict):
         spec["hostPath"].setdefault("type", "")
     _fill(_part(volume, "status"), "phase", "Pending")
 
 
 def _storage_class(storage_class: JsonObject, minor: int) -> None:
-    _fill(storage_class, "reclaimPolicy", "Delete")
-    _fill(storage_class, "volumeBindingMode", "Immediate")
+    storage_class.setdefault("reclaimPolicy", "Delete")
+    storage_class.setdefault("volumeBindingMode", "Immediate")
 
 
 def _priority_class(priority_class: JsonObject, minor: int) -> None:
-    _fill(priority_class, "preemptionPolicy", "PreemptLowerPriority")
+    priority_class.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def _claim_spec(spec: JsonObject) -> None:
-    _fill(spec, "volumeMode", "Filesystem")
+    spec.setdefault("volumeMode", "Filesystem")
     resources = _part(spec, "resources")
     _milli(resources.get("requests"))
     _milli(resources.get("limits"))

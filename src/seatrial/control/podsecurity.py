@@ -1,10 +1,10 @@
 """Pod Security Standards: whether a namespace's level allows a pod, as the PodSecurity admission plugin decides it.
 
 Rules (https://kubernetes.io/docs/concepts/security/pod-security-standards/): a namespace's label
-`pod-security.kubernetes.io/enforce` names the level, `enforce-version` as of which Kubernetes its checks are meant. A
-check that the level restricted makes stricter takes the place of the one of baseline. Only pods are refused, never the
-workloads that make them, and pods that are there already stay. Of a changed pod only what admission looks at again (its
-images) counts upstream; here a change is never refused.
+`pod-security.kubernetes.io/enforce` names the level, `enforce-version` as of which Kubernetes its checks are meant;
+`warn` and `audit` do so for what is only told. A check that restricted makes stricter takes the place of the one of
+baseline. Only pods are refused, never the workloads that make them, and pods that are there already stay: a changed pod
+is looked at again if its images are others.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from seatrial.control.controller import NEWEST_MINOR
+from seatrial.kube.faults import Fault, invalid
 from seatrial.kube.objects import Container, PodSpec
 from seatrial.kube.objects.pods import LifecycleHandler, Probe, SecurityContext
 
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 ENFORCE_VERSION: Final = "pod-security.kubernetes.io/enforce-version"
+_AUDIT: Final = "pod-security.kubernetes.io/audit"
+_WARN: Final = "pod-security.kubernetes.io/warn"
 LEVELS: Final = ("privileged", "baseline", "restricted")
 
 _APP_ARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
@@ -40,7 +43,7 @@ _VOLUMES: Final = frozenset(
 )  # fmt: skip
 _WIRE_NAMES: Final = {
     "aws_elastic_block_store": "awsElasticBlockStore", "gce_persistent_disk": "gcePersistentDisk",
-    "fc": "fc", "scale_io": "scaleIO", "storageos": "storageOS",
+    "fc": "fc", "scale_io": "scaleIO",
 }  # fmt: skip
 _SELINUX: Final = frozenset(("", "container_t", "container_init_t", "container_kvm_t"))
 _SECCOMP_NOTE: Final = "seccomp.security.alpha.kubernetes.io/pod"
@@ -79,6 +82,43 @@ def enforced(labels: Mapping[str, str], newest: int = NEWEST_MINOR) -> Enforced:
     known = version.startswith("v1.") and digits.isdecimal()
     minor = min(int(digits), newest) if known else newest
     return Enforced(level if level in LEVELS else "restricted", minor, version if known else "latest")
+
+
+def warned(labels: Mapping[str, str], newest: int = NEWEST_MINOR) -> Enforced:
+    """What is told to whoever writes a pod or a template: what the labels say, or what is enforced if that is more."""
+    level = labels.get(_WARN, "privileged")
+    told = level if level in LEVELS else "privileged"
+    kept = {ENFORCE: told, ENFORCE_VERSION: labels.get(f"{_WARN}-version", "latest")}
+    by_default = labels.get(ENFORCE, "privileged")
+    if _WARN not in labels and by_default in LEVELS[1:]:
+        version = labels.get(f"{_WARN}-version", labels.get(ENFORCE_VERSION, "latest"))
+        kept = {ENFORCE: by_default, ENFORCE_VERSION: version}
+    return enforced(kept, newest)
+
+
+def label_faults(labels: Mapping[str, str]) -> Iterator[Fault]:
+    """What is misspelt in the labels of a namespace."""
+    for mode in (ENFORCE, _AUDIT, _WARN):
+        for label, is_right, rule in (
+            (mode, labels.get(mode) in LEVELS, f"must be one of {', '.join(LEVELS)}"),
+            (f"{mode}-version", _is_version(labels.get(f"{mode}-version", "")), 'must be "latest" or "v1.x"'),
+        ):
+            if label in labels and not is_right:
+                yield invalid(f"metadata.labels[{label}]", labels[label], rule)
+
+
+def _is_version(text: str) -> bool:
+    digits = text.removeprefix("v1.")
+    return text == "latest" or (digits != text and digits.isdecimal() and digits == str(int(digits)))
+
+
+def is_looked_at_again(new: PodSpec, old: PodSpec) -> bool:
+    """Whether an update of a pod changes what the standards are about: its containers and their images."""
+    for mine, had in ((new.containers, old.containers), (new.init_containers, old.init_containers)):
+        if [each.image for each in mine] != [each.image for each in had]:
+            return True
+    known = {each.name: each.image for each in old.ephemeral_containers}
+    return any(known.get(each.name) != each.image for each in new.ephemeral_containers)
 
 
 def refusal(asked: Enforced, spec: PodSpec, annotations: Mapping[str, str]) -> str:
@@ -262,20 +302,20 @@ def _restricted_capabilities(pod: _Pod) -> Iterator[Violation]:
 
 def _app_armor(pod: _Pod) -> Iterator[Violation]:
     allowed = ("RuntimeDefault", "Localhost")
-    values: list[str] = []
+    values: set[str] = set()
     setters: list[str] = []
     where: list[Fragment] = []
     context = pod.spec.security_context
     if context is not None and context.app_armor_profile is not None and context.app_armor_profile.type not in allowed:
         setters.append("pod")
-        values.append(f'"{context.app_armor_profile.type}"')
+        values.add(context.app_armor_profile.type)
         where.append(("securityContext", "appArmorProfile"))
     found = []
     for at, container in pod.containers:
         profile = _context(container).app_armor_profile
         if profile is not None and profile.type not in allowed:
             found.append((at, container))
-            values.append(f'"{profile.type}"')
+            values.add(profile.type)
     if found:
         setters.append(_named(found))
         where += _fields(found, "securityContext", "appArmorProfile")
@@ -286,10 +326,10 @@ def _app_armor(pod: _Pod) -> Iterator[Violation]:
     )
     if notes:
         setters.append(_many("annotation", len(notes)))
-        values += notes
     if setters:
-        reason = f"forbidden AppArmor {_many('profile', len(values))}"
-        detail = f"{' and '.join(setters)} must not set AppArmor profile type to {', '.join(sorted(set(values)))}"
+        every = [*sorted(values), *notes]
+        reason = f"forbidden AppArmor {_many('profile', len(every))}"
+        detail = f"{' and '.join(setters)} must not set AppArmor profile type to {_quoted(every)}"
         yield Violation(reason, detail, tuple(where))
 
 

@@ -58,10 +58,12 @@ class Client:
 
     def request(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> Any:
         """The decoded answer. Raises `ApiError` for a refusal, `UnreachableError` when nobody answers."""
+        return self.send(method, path, None if body is None else json.dumps(body).encode(), content_type=content_type)
+
+    def send(self, method: str, path: str, data: bytes | None, *, content_type: str = "application/json") -> Any:
+        """`request` with a body that is text already."""
         headers = dict(self._headers)
-        data = None
-        if body is not None:
-            data = json.dumps(body).encode()
+        if data is not None:
             headers["Content-Type"] = content_type
         try:
             self._connection.request(method, path, data, headers)

@@ -36,13 +36,6 @@ def admit(api: Api, pod: JsonObject) -> JsonObject:
         raise errors.forbidden("pods", "", metadata.get("name", ""), str(error)) from error
 
 
-def secret_causes(kind: str, raw: JsonObject) -> Iterator[Cause]:
-    """A Secret for a token says whose."""
-    annotations = raw["metadata"].get("annotations") or {}
-    if kind == "Secret" and raw.get("type") == tokens.SECRET_TYPE and not annotations.get(tokens.ACCOUNT_NAME):
-        yield Cause("FieldValueRequired", f"metadata.annotations[{tokens.ACCOUNT_NAME}]", "Required value")
-
-
 def note_use(api: Api, namespace: str, secret: str) -> None:
     """The day on which a token of a Secret was used is a label of it (upstream's, by which old ones are cleaned)."""
     stored = api.store.get("/secrets", namespace, secret)

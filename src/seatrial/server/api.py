@@ -26,8 +26,7 @@ from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.times import after
 from seatrial.server import (
-    accounts,
-    addresses,
+    bodies,
     certificates,
     customresources,
     errors,
@@ -39,6 +38,7 @@ from seatrial.server import (
     priorities,
     quotas,
     roles,
+    runtimeclasses,
     storage,
     strategies,
 )
@@ -216,11 +216,11 @@ class Api:
 
     def create(self, resource: Resource, namespace: str, raw: JsonObject, options: Options | None = None) -> JsonObject:
         options = options or Options()
-        self.on_request("create", resource, namespace, raw.get("metadata", {}).get("name", ""))
+        self.on_request("create", resource, namespace, _name_in(raw))
         raw = self._decoded(resource, raw, options)
         metadata = {key: value for key, value in raw["metadata"].items() if key not in _SERVER_METADATA}
         if resource.namespaced:
-            if metadata.get("namespace", namespace) != namespace:
+            if (metadata.get("namespace") or namespace) != namespace:
                 raise errors.bad_request(
                     "the namespace of the provided object does not match the namespace sent on the request"
                 )
@@ -229,8 +229,7 @@ class Api:
             metadata.pop("namespace", None)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"][:_MAX_GENERATED_BASE] + self.suffix()
-        if raw["metadata"].get("resourceVersion"):
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        versioned = bool(raw["metadata"].get("resourceVersion"))
         metadata["uid"] = self.new_uid()
         metadata["creationTimestamp"] = wire_time(self.now())
         if strategies.has_generation(resource) and (resource.kind != "Pod" or self.minor >= 33):
@@ -244,15 +243,20 @@ class Api:
         if custom is not None and custom.definition.is_terminating:
             why = "create not allowed while custom resource definition is terminating"
             raise errors.forbidden(resource.plural, resource.group, metadata.get("name", ""), why)
-        names.check(resource, metadata)
-        names.check_finalizers(resource, metadata, None)
+        if not self._has_rules(resource):
+            names.check(resource, metadata)
+            names.check_finalizers(resource, metadata, None)
         if resource.namespaced:
             self._check_namespace(resource, namespace, metadata.get("name", ""))
         raw = strategies.prepare(self, resource, raw, None, options)
         roles.check(self, resource, raw, None, options.user)
         self._validate(resource, raw, None, options)
+        if resource.native == "Pod":
+            runtimeclasses.check(self, raw)
+        podsecurity.admit(self, resource, raw, None, options)
         limits.check(self, resource, raw)
-        podsecurity.check(self, resource, raw)
+        if versioned:
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
         quotas.charge(self, resource, raw, None, dry_run=options.dry_run)
         there = self.store.get(storage_key(resource), metadata.get("namespace", ""), metadata["name"])
         if there is not None:
@@ -284,7 +288,10 @@ class Api:
         if subresource == "scale":
             return self._set_scale(resource, before, raw, options)
         raw = self._decoded(resource, raw, options)
-        sent = raw["metadata"].get("name", name)
+        sent = raw["metadata"].get("name") or ""
+        if not sent:
+            why = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            raise errors.bad_request(why)
         if sent != name:
             raise errors.bad_request(f"the name of the object ({sent}) does not match the name on the URL ({name})")
         conditional = resource.custom or customresources.is_definition(resource)
@@ -487,7 +494,9 @@ class Api:
                 f"expected API version ({version}, Kind={kind})"
             )
         raw = {"apiVersion": version, "kind": kind, **raw}
-        if not isinstance(raw.setdefault("metadata", {}), dict):
+        if raw.get("metadata") is None:
+            raw["metadata"] = {}
+        if not isinstance(raw["metadata"], dict):
             raise errors.bad_request(f"{kind}: metadata must be an object")
         if options.trusted:
             return raw
@@ -495,6 +504,8 @@ class Api:
             return custom.decoded(raw, options)
         if customresources.is_definition(resource):
             customresources.check_shape(raw)
+        if resource.native in _WITH_BYTES:
+            raw = bodies.with_bytes(raw, _WITH_BYTES[resource.native])
         problems = schemas.validate(raw, schemas.load(self.version))
         for problem in problems:
             if problem.kind == "type":
@@ -504,7 +515,7 @@ class Api:
                 )
         if options.field_validation != "Ignore":
             texts = [f'unknown field "{_path_text(item.path)}"' for item in problems if item.kind == "unknown"]
-            texts += [f'duplicate field "{path}"' for path in options.duplicates]
+            texts += [f'duplicate field "{path}"' for path in options.duplicates if not _is_free(resource, path)]
             if texts and options.field_validation == "Strict":
                 raise errors.bad_request(
                     f'{kind} in version "{resource.version}" cannot be handled as a {kind}: strict decoding error: '
@@ -574,9 +585,11 @@ class Api:
         if "generation" in metadata and counts:
             after = {**after, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
         self._validate(resource, after, before, options)
+        podsecurity.admit(self, resource, after, before, options)
         if resource.native == "PersistentVolumeClaim" and after.get("spec") != before.get("spec"):
             storage.check_growth(self, resource, after, before)
-        names.check_finalizers(resource, metadata, before["metadata"])
+        if not self._has_rules(resource):
+            names.check_finalizers(resource, metadata, before["metadata"])
         if metadata.get("deletionTimestamp"):
             done = not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds")
             if done and not (resource.native == "Namespace" and after.get("spec", {}).get("finalizers")):
@@ -600,34 +613,37 @@ class Api:
 
     def _validate(self, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options) -> None:
         """Raises 422. What a status lacks is zero, as in upstream's decoding: a new object's status is empty."""
+        name = raw["metadata"].get("name", "")
         if found := self._custom_causes(resource, raw, before, options):
-            raise errors.invalid(resource.kind, resource.group, raw["metadata"]["name"], found)
+            raise errors.invalid(resource.kind, resource.group, name, found)
         if resource.custom or customresources.is_definition(resource):
             return
+        covered = self._has_rules(resource)
         causes = [
             Cause(
                 "FieldValueRequired" if item.kind == "required" else "FieldValueInvalid",
                 _path_text(item.path),
                 "Required value" if item.kind == "required" else item.message,
             )
-            for item in (() if options.trusted else schemas.validate(raw, schemas.load(self.version)))
+            for item in (() if options.trusted or covered else schemas.validate(raw, schemas.load(self.version)))
             if item.kind not in ("unknown", "duplicate", "type")
             and (item.kind, item.path[:1]) != ("required", ("status",))
         ]
-        causes += validation.faults(resource.native, raw, before)
-        causes += accounts.secret_causes(resource.native, raw)
-        if before is not None:
-            allowed = before
-            if options.subresource in immutable.POD_PARTS:
-                part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.subresource)
-                allowed = {**before, "spec": part}
-            causes += immutable.causes(resource.native, allowed, raw, self.minor)
-            if options.subresource == "resize":
-                causes += immutable.resize_causes(before, raw)
-        if resource.native == "Service" and before is None:
-            causes += addresses.causes(self.store, raw)
+        allowed = None
+        if before is not None and options.subresource in immutable.POD_PARTS:
+            part = immutable.with_pod_part(before.get("spec", {}), raw.get("spec", {}), options.subresource)
+            allowed = {**before, "spec": part}
+        causes += validation.faults(
+            resource.native, raw, before, namespaced=resource.namespaced, minor=self.minor, allowed=allowed
+        )
+        if before is not None and options.subresource == "resize":
+            causes += immutable.resize_causes(before, raw)
         if causes:
-            raise errors.invalid(resource.kind, resource.group, raw["metadata"]["name"], causes)
+            raise errors.invalid(resource.kind, resource.group, name, causes)
+
+    def _has_rules(self, resource: Resource) -> bool:
+        """Whether its kind is one whose fields have rules here, metadata among them."""
+        return validation.rules(resource.native) is not None
 
     def _custom_causes(
         self, resource: Resource, raw: JsonObject, before: JsonObject | None, options: Options
@@ -703,6 +719,20 @@ _SERVER_METADATA = (
     "selfLink",
 )
 _SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def _is_free(resource: Resource, path: str) -> bool:
+    """Whether a field is part of something that upstream keeps as it is written, without looking into it."""
+    return path.startswith("data.") if resource.native == "ControllerRevision" else ".opaque.parameters." in path
+
+
+_WITH_BYTES = {"ConfigMap": "binaryData", "Secret": "data"}
+
+
+def _name_in(raw: JsonObject) -> str:
+    """The name in a document that has not been looked at yet."""
+    metadata = raw.get("metadata")
+    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
 
 
 def _path_text(path: tuple[str | int, ...]) -> str:

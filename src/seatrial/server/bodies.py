@@ -5,6 +5,7 @@ Repeated fields are found in the text's own structure, since a dict has forgotte
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -79,3 +80,16 @@ def _repeated(value: Any, path: str) -> list[str]:
         for index, item in enumerate(value):
             found += _repeated(item, f"{path}[{index}]")
     return found
+
+
+def with_bytes(raw: JsonObject, field: str) -> JsonObject:
+    """Bytes may be written as a list of numbers, too, as Go's decoder takes them."""
+    held = raw.get(field)
+    if not isinstance(held, dict):
+        return raw
+    numbers = {key: value for key, value in held.items() if isinstance(value, list)}
+    try:
+        texts = {key: base64.b64encode(bytes(value)).decode() for key, value in numbers.items()}
+    except (TypeError, ValueError):
+        return raw
+    return {**raw, field: {**held, **texts}} if texts else raw

@@ -8,12 +8,12 @@ CertificateSigning and CertificateSubjectRestriction.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from seatrial.control import access, certificaterequest
 from seatrial.control.access import Attributes, User
+from seatrial.kube import validation
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.validation import fields
@@ -28,14 +28,6 @@ KIND: Final = "CertificateSigningRequest"
 _GROUP: Final = "certificates.k8s.io"
 _DECISIONS: Final = ("Approved", "Denied")
 _KEPT: Final = (*_DECISIONS, "Failed")
-_SHORTEST_S: Final = 600
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_USAGES: Final = (
-    "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
-    "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
-    "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
-    "server auth", "signing", "timestamping",
-)  # fmt: skip
 
 
 def created(raw: JsonObject, user: User | None) -> JsonObject:
@@ -50,7 +42,7 @@ def created(raw: JsonObject, user: User | None) -> JsonObject:
     if not spec.get("usages") and spec.get("signerName") == certificaterequest.LEGACY:
         spec["usages"] = ["digital signature", "key encipherment"]
     raw = {**raw, "spec": spec, "status": {}}
-    name = raw["metadata"]["name"]
+    name = raw["metadata"].get("name", "")
     if spec.get("signerName") == certificaterequest.CLIENT:
         try:
             said = certificaterequest.read(_text(spec.get("request", "")))
@@ -60,9 +52,11 @@ def created(raw: JsonObject, user: User | None) -> JsonObject:
         if access.MASTERS in said.organizations:
             why = f"use of {certificaterequest.CLIENT} signer with {access.MASTERS} group is not allowed"
             raise errors.forbidden("certificatesigningrequests", _GROUP, name, why)
-    causes = list(_spec_causes(spec))
-    if causes:
-        raise errors.invalid(KIND, _GROUP, name, causes)
+    try:
+        certificaterequest.read(_text(spec.get("request", "")))
+    except certificaterequest.RequestError as error:
+        unread = fields.invalid("spec.request", spec.get("request"), str(error))
+        raise errors.invalid(KIND, _GROUP, name, [unread, *validation.faults(KIND, raw, namespaced=False)]) from error
     return raw
 
 
@@ -129,52 +123,6 @@ def _text(encoded: object) -> str:
         return base64.b64decode(str(encoded)).decode()
     except ValueError:
         return ""
-
-
-def _spec_causes(spec: JsonObject) -> Iterator[Cause]:
-    try:
-        certificaterequest.read(_text(spec.get("request", "")))
-    except certificaterequest.RequestError as error:
-        yield fields.invalid("spec.request", spec.get("request"), str(error))
-    usages = spec.get("usages") or []
-    if not usages:
-        yield Cause("FieldValueRequired", "spec.usages", "Required value")
-    for index, usage in enumerate(usages):
-        if usage not in _USAGES:
-            yield fields.unsupported(f"spec.usages[{index}]", usage, _USAGES)
-    for index, usage in enumerate(usages):
-        if usage in usages[:index]:
-            yield Cause("FieldValueDuplicate", f"spec.usages[{index}]", f'Duplicate value: "{usage}"')
-    signer = spec.get("signerName", "")
-    if signer == certificaterequest.LEGACY:
-        why = "the legacy signerName is not allowed via this API version"
-        yield fields.invalid("spec.signerName", signer, why)
-    else:
-        yield from _signer_causes(signer)
-    seconds = spec.get("expirationSeconds")
-    if seconds is not None and seconds < _SHORTEST_S:
-        why = "may not specify a duration less than 600 seconds (10 minutes)"
-        yield fields.invalid("spec.expirationSeconds", seconds, why)
-
-
-def _signer_causes(signer: str) -> Iterator[Cause]:
-    path = "spec.signerName"
-    if not signer:
-        yield Cause("FieldValueRequired", path, "Required value")
-        return
-    segments = signer.split("/")
-    if len(segments) != 2:
-        why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        yield fields.invalid(path, signer, why)
-        return
-    labels = segments[0].split(".")
-    for segment, parts in ((segments[0], labels), (segments[1], segments[1].split("."))):
-        bad = next((part for part in parts if not _LABEL.fullmatch(part) or len(part) > 63), None)
-        if bad is not None:
-            rule = fields.LABEL_RULE if parts is labels else fields.SUBDOMAIN_RULE
-            yield fields.invalid(path, segment, f'validating label "{bad}": {rule}')
-    if len(labels) < 2:
-        yield fields.invalid(path, segments[0], "should be a domain with at least two segments separated by dots")
 
 
 def _status_causes(status: JsonObject, old: JsonObject, subresource: str) -> Iterator[Cause]:

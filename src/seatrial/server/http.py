@@ -23,7 +23,7 @@ import h11
 import msgspec
 
 from seatrial.control.access import NOBODY, User
-from seatrial.kube import protobuf, tables
+from seatrial.kube import protobuf, retired, tables
 from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.server import (
@@ -31,7 +31,6 @@ from seatrial.server import (
     authentication,
     authorisation,
     bodies,
-    deprecations,
     discovery,
     errors,
     evictions,
@@ -359,7 +358,7 @@ class Handler:
 
     def _warned(self, request: Request, target: Target) -> Response:
         """The answer, and a warning if the API version is on its way out, whatever the answer is."""
-        warning = deprecations.warning(target.resource, self._api.version)
+        warning = retired.deprecation(target.resource.api_version, target.resource.kind, self._api.minor)
         if not warning:
             return self._resource(request, target)
         try:

@@ -58,7 +58,7 @@ def resolve(api: Api, pod: JsonObject) -> JsonObject:
 
 def check(api: Api, raw: JsonObject, *, new: bool) -> None:
     """Raises `StatusError` (403) for a second default class."""
-    name = raw["metadata"]["name"]
+    name = raw["metadata"].get("name", "")
     default = _default(api) if raw.get("globalDefault") is True else None
     taken = "" if default is None else default.raw["metadata"]["name"]
     if taken and (new or taken != name):

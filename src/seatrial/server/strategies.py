@@ -14,7 +14,16 @@ from seatrial.kube.objects import JsonObject
 from seatrial.kube.schemas import Resource
 from seatrial.kube.schemas.resources import SCHEMALESS
 from seatrial.kube.times import after
-from seatrial.server import accounts, addresses, certificates, customresources, limits, priorities, storage
+from seatrial.server import (
+    accounts,
+    addresses,
+    certificates,
+    customresources,
+    limits,
+    priorities,
+    runtimeclasses,
+    storage,
+)
 from seatrial.server.requests import DeleteOptions, Options
 from seatrial.server.resources import storage_key
 from seatrial.server.times import wire_time
@@ -91,13 +100,20 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
         raw = priorities.resolve(api, raw)
         if "ServiceAccount" not in api.disabled_plugins:
             raw = accounts.admit(api, raw)
+        raw = runtimeclasses.admit(api, raw)
         raw = api.pod_webhook(raw)
+    without_account = resource.native == "Pod" and "ServiceAccount" in api.disabled_plugins and not _has_account(raw)
     raw = admission.admit(raw, version=api.version, now=api.now())
+    if without_account:
+        raw["spec"] = {key: value for key, value in raw["spec"].items() if key not in _ACCOUNT}
     raw["metadata"] = _told(raw["metadata"])
+    if resource.native == "PersistentVolumeClaim":
+        admission.agree_on_source(raw)
     match resource.native:
         case "Namespace" if before is None:
             spec = raw.get("spec") or {}
-            raw["spec"] = {**spec, "finalizers": ["kubernetes"]}
+            given = spec.get("finalizers") or []
+            raw["spec"] = {**spec, "finalizers": given if "kubernetes" in given else [*given, "kubernetes"]}
             raw["status"] = {"phase": "Active"}
         case "Pod" if before is None:
             raw = limits.default(api, raw)
@@ -107,6 +123,8 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
             if raw["spec"].get("schedulingGates"):
                 raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": wire_time(api.now())}]
             raw = of_its_node(api, raw)
+        case "LimitRange" if before is None and not raw["metadata"].get("name"):
+            raw["metadata"]["name"] = api.new_uid()
         case "PriorityClass":
             priorities.check(api, raw, new=before is None)
         case "CertificateSigningRequest" if before is None:
@@ -126,7 +144,7 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
         case "CSINode":
             raw["spec"] = {"drivers": [], **(raw.get("spec") or {})}
         case "Service":
-            raw = addresses.allocate(api.store, api.network, raw, before)
+            raw = addresses.allocate(api.store, api.network, raw, before, api.minor, dry_run=options.dry_run)
         case "Secret" if raw.get("stringData"):
             encoded = {key: base64.b64encode(text.encode()).decode() for key, text in raw["stringData"].items()}
             raw["data"] = {**(raw.get("data") or {}), **encoded}
@@ -135,9 +153,16 @@ def prepare(api: Api, resource: Resource, raw: JsonObject, before: JsonObject | 
         raw.setdefault("type", "Opaque")
     if resource.native == "Namespace":
         labels = raw["metadata"].get("labels") or {}
-        name = raw["metadata"]["name"]
+        name = raw["metadata"].get("name", "")
         raw["metadata"] = {**raw["metadata"], "labels": {**labels, "kubernetes.io/metadata.name": name}}
     return raw
+
+
+_ACCOUNT = ("serviceAccountName", "serviceAccount")
+
+
+def _has_account(pod: JsonObject) -> bool:
+    return any((pod.get("spec") or {}).get(name) for name in _ACCOUNT)
 
 
 def _minor(api: Api) -> int:

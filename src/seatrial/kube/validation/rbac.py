@@ -1,80 +1,113 @@
-"""What the API server refuses in roles and bindings, in upstream's wording and order (`pkg/apis/rbac/validation`)."""
+"""Roles and bindings (`pkg/apis/rbac/validation`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
-from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject
-from seatrial.kube.validation import fields
+from seatrial.kube.validation.fields import (
+    Faults,
+    invalid,
+    items,
+    label_selector,
+    part,
+    path_segment,
+    required,
+    same,
+    subdomain,
+    unsupported,
+)
+from seatrial.kube.validation.kinds import Rules
 
 _GROUP: Final = "rbac.authorization.k8s.io"
-_ROLES: Final = ("Role", "ClusterRole")
-_BINDINGS: Final = ("RoleBinding", "ClusterRoleBinding")
 
 
-def causes(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
-    """What is wrong with a role or a binding."""
-    if kind in _ROLES:
-        for index, rule in enumerate(raw.get("rules") or ()):
-            yield from _rule_causes(f"rules[{index}]", rule, namespaced=kind == "Role")
-        aggregation = raw.get("aggregationRule")
-        if kind == "ClusterRole" and aggregation is not None and not aggregation.get("clusterRoleSelectors"):
-            why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
-            yield fields.required("aggregationRule.clusterRoleSelectors", why)
-    elif kind in _BINDINGS:
-        yield from _reference_causes(kind, raw.get("roleRef") or {})
-        for index, subject in enumerate(raw.get("subjects") or ()):
-            yield from _subject_causes(f"subjects[{index}]", subject, namespaced=kind == "RoleBinding")
-        if before is not None and before.get("roleRef") != raw.get("roleRef"):
-            reference = raw.get("roleRef") or {}
-            # Upstream shows its own type, whose names are not those of the API.
-            shown = {
-                "APIGroup": reference.get("apiGroup"),
-                "Kind": reference.get("kind"),
-                "Name": reference.get("name"),
-            }
-            yield fields.invalid("roleRef", shown, "field is immutable")
+def _role(raw: JsonObject, minor: int) -> Faults:
+    for at, rule in items("rules", raw, "rules"):
+        yield from _rule(at, rule, namespaced=True)
 
 
-def _rule_causes(path: str, rule: JsonObject, *, namespaced: bool) -> Iterator[Fault]:
+def _cluster_role(raw: JsonObject, minor: int) -> Faults:
+    for at, rule in items("rules", raw, "rules"):
+        yield from _rule(at, rule, namespaced=False)
+    aggregation, path = raw.get("aggregationRule"), "aggregationRule.clusterRoleSelectors"
+    if aggregation is None:
+        return
+    if not aggregation.get("clusterRoleSelectors"):
+        yield required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil")
+    for at, selector in items(path, aggregation, "clusterRoleSelectors"):
+        faults = list(label_selector(at, selector))
+        yield from faults
+        if faults:
+            yield invalid(at, None, "invalid label selector.")
+
+
+def _rule(path: str, rule: JsonObject, *, namespaced: bool) -> Faults:
     if not rule.get("verbs"):
-        yield fields.required(f"{path}.verbs", "")
-    urls = rule.get("nonResourceURLs")
+        yield required(f"{path}.verbs")
+    urls, at = rule.get("nonResourceURLs"), f"{path}.nonResourceURLs"
     if urls:
         if namespaced:
-            yield fields.invalid(f"{path}.nonResourceURLs", urls, "namespaced rules cannot apply to non-resource URLs")
+            yield invalid(at, urls, "namespaced rules cannot apply to non-resource URLs")
         if any(rule.get(name) for name in ("apiGroups", "resources", "resourceNames")):
-            why = "rules cannot apply to both regular resources and non-resource URLs"
-            yield fields.invalid(f"{path}.nonResourceURLs", urls, why)
+            yield invalid(at, urls, "rules cannot apply to both regular resources and non-resource URLs")
         return
     if not rule.get("apiGroups"):
-        yield fields.required(f"{path}.apiGroups", "resource rules must supply at least one api group")
+        yield required(f"{path}.apiGroups", "resource rules must supply at least one api group")
     if not rule.get("resources"):
-        yield fields.required(f"{path}.resources", "resource rules must supply at least one resource")
+        yield required(f"{path}.resources", "resource rules must supply at least one resource")
 
 
-def _reference_causes(kind: str, reference: JsonObject) -> Iterator[Fault]:
-    kinds = ("ClusterRole",) if kind == "ClusterRoleBinding" else ("Role", "ClusterRole")
+def _role_binding(raw: JsonObject, minor: int) -> Faults:
+    return _binding(raw, ("Role", "ClusterRole"), namespaced=True)
+
+
+def _cluster_role_binding(raw: JsonObject, minor: int) -> Faults:
+    return _binding(raw, ("ClusterRole",), namespaced=False)
+
+
+def _binding(raw: JsonObject, kinds: tuple[str, ...], *, namespaced: bool) -> Faults:
+    reference = part(raw, "roleRef")
     for field, allowed in (("apiGroup", (_GROUP,)), ("kind", kinds)):
-        if reference.get(field, "") not in allowed:
-            yield fields.unsupported(f"roleRef.{field}", reference.get(field, ""), allowed)
+        if (reference.get(field) or "") not in allowed:
+            yield unsupported(f"roleRef.{field}", reference.get(field) or "", allowed)
     if not reference.get("name"):
-        yield fields.required("roleRef.name", "")
+        yield required("roleRef.name")
+    else:
+        yield from path_segment("roleRef.name", reference["name"])
+    for at, subject in items("subjects", raw, "subjects"):
+        yield from _subject(at, subject, namespaced=namespaced)
 
 
-def _subject_causes(path: str, subject: JsonObject, *, namespaced: bool) -> Iterator[Fault]:
-    if not subject.get("name"):
-        yield fields.required(f"{path}.name", "")
-    kind, group = subject.get("kind", ""), subject.get("apiGroup", "")
+def _subject(path: str, subject: JsonObject, *, namespaced: bool) -> Faults:
+    kind, group, name = subject.get("kind") or "", subject.get("apiGroup") or "", subject.get("name") or ""
+    if not name:
+        yield required(f"{path}.name")
     if kind == "ServiceAccount":
+        if name:
+            yield from subdomain(f"{path}.name", name)
         if group:
-            yield fields.unsupported(f"{path}.apiGroup", group, ("",))
+            yield unsupported(f"{path}.apiGroup", group, ("",))
         if not namespaced and not subject.get("namespace"):
-            yield fields.required(f"{path}.namespace", "")
+            yield required(f"{path}.namespace")
     elif kind in ("User", "Group"):
         if group != _GROUP:
-            yield fields.unsupported(f"{path}.apiGroup", group, (_GROUP,))
+            yield unsupported(f"{path}.apiGroup", group, (_GROUP,))
     else:
-        yield fields.unsupported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))
+        yield unsupported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))
+
+
+def _fixed_binding(raw: JsonObject, before: JsonObject, minor: int) -> Faults:
+    reference = part(raw, "roleRef")
+    if not same(reference, part(before, "roleRef")):
+        # Upstream shows its own type, whose names are not those of the API.
+        names = (("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name"))
+        yield invalid("roleRef", {shown: reference.get(name) for shown, name in names}, "field is immutable")
+
+
+RULES: Final = {
+    "Role": Rules(valid=_role, named=path_segment, remeta=True),
+    "ClusterRole": Rules(valid=_cluster_role, named=path_segment, remeta=True),
+    "RoleBinding": Rules(valid=_role_binding, fixed=_fixed_binding, named=path_segment, remeta=True),
+    "ClusterRoleBinding": Rules(valid=_cluster_role_binding, fixed=_fixed_binding, named=path_segment, remeta=True),
+}

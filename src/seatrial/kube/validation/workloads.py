@@ -1,215 +1,181 @@
-"""What the API server refuses in a workload's spec beyond its schema: the rules that relate fields to each other.
-
-Wording and order are upstream's (`pkg/apis/apps/validation`), since users and tests match on them. One function per
-rule; `workload` is all of them but those about sizes, which pods have, too.
+"""Deployments, ReplicaSets, StatefulSets, DaemonSets, ReplicationControllers, PodTemplates, ControllerRevisions
+(`pkg/apis/apps/validation`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from seatrial.kube import selectors
 from seatrial.kube.faults import Fault
 from seatrial.kube.objects import JsonObject, LabelSelector
 from seatrial.kube.objects.base import parse_as
-from seatrial.kube.quantities import Quantity
+from seatrial.kube.validation import pods
+from seatrial.kube.validation.claims import claim_spec
 from seatrial.kube.validation.fields import (
-    LABEL,
-    LABEL_RULE,
+    Faults,
     amount,
     at_most_all,
     forbidden,
     invalid,
+    items,
+    label_name,
     label_selector,
     negative,
     number_in,
+    part,
     required,
+    same,
+    unchanged,
     unsupported,
 )
+from seatrial.kube.validation.kinds import Rules
 
-_COUNTS: Final = {
-    "Deployment": ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"),
-    "ReplicaSet": ("replicas", "minReadySeconds"),
-    "ReplicationController": ("replicas", "minReadySeconds"),
-    "StatefulSet": ("replicas", "minReadySeconds"),
-    "DaemonSet": ("minReadySeconds", "revisionHistoryLimit"),
-}
-_RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
-_LONGEST: Final = 2**31 - 1
+_EMPTY: Final = {"ReplicaSet": "deployment"}  # upstream's slip
+_FOR_EVER: Final = {"Deployment": "ReplicaSet"}
 
 
-def workload(kind: str, raw: JsonObject, before: JsonObject | None) -> Iterator[Fault]:
-    """The causes for which a write of this object is refused; none for other kinds and for a spec that stays."""
-    spec = raw.get("spec")
-    if kind not in _COUNTS or not isinstance(spec, dict) or (before is not None and before.get("spec") == spec):
+def _deployment(raw: JsonObject, minor: int) -> Faults:
+    spec = part(raw, "spec")
+    yield from negative(spec, ("replicas",), "spec")
+    yield from _selected_template("Deployment", spec, minor)
+    yield from _strategy(part(spec, "strategy"))
+    yield from negative(spec, ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"), "spec")
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+        yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+
+
+def _replica_set(raw: JsonObject, minor: int) -> Faults:
+    spec = part(raw, "spec")
+    yield from negative(spec, ("replicas", "minReadySeconds"), "spec")
+    yield from _selected_template("ReplicaSet", spec, minor)
+
+
+def _daemon_set(raw: JsonObject, minor: int) -> Faults:
+    spec = part(raw, "spec")
+    selector = spec.get("selector")
+    yield from label_selector("spec.selector", selector)
+    if selector is None or _is_readable(selector):
+        yield from _mismatch(selector, spec)
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        yield invalid("spec.selector", selector, "empty selector is invalid for daemonset")
+    yield from pods.template("spec.template", part(spec, "template"), minor)
+    yield from _endless("DaemonSet", spec)
+    yield from negative(spec, ("minReadySeconds", "revisionHistoryLimit"), "spec")
+    yield from _daemon_update(part(spec, "updateStrategy"))
+
+
+def _replication_controller(raw: JsonObject, minor: int) -> Faults:
+    spec = part(raw, "spec")
+    yield from negative(spec, ("minReadySeconds",), "spec")
+    selector = spec.get("selector") or {}
+    if not selector:
+        yield required("spec.selector")
+    yield from negative(spec, ("replicas",), "spec")
+    if spec.get("template") is None:
+        yield required("spec.template")
         return
-    yield from negative(spec, _COUNTS[kind], "spec")
-    match kind:
-        case "Deployment":
-            yield from _strategy(spec.get("strategy") or {})
-            yield from _deadline(spec)
-        case "StatefulSet":
-            yield from _stateful_set(spec)
-        case "DaemonSet":
-            yield from _daemon_update(spec.get("updateStrategy") or {})
-    if kind == "ReplicationController":
-        yield from _plain_selector(spec)
-    else:
-        yield from _selector(kind, spec)
-    yield from _template(kind, spec)
+    labels = part(part(part(spec, "template"), "metadata"), "labels")
+    if selector and not selectors.matches_labels(selector, labels):
+        yield _no_match(spec)
+    yield from pods.template("spec.template", spec["template"], minor)
+    yield from _endless("ReplicationController", spec)
 
 
-_TEMPLATES: Final = {
-    "Pod": ("spec",),
-    "PodTemplate": ("template", "spec"),
-    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
-    "Job": ("spec", "template", "spec"),
-    **dict.fromkeys(_COUNTS, ("spec", "template", "spec")),
-}
-"""Where the kinds that make pods say how."""
+def _stateful_set(raw: JsonObject, minor: int) -> Faults:
+    spec = part(raw, "spec")
+    policy = spec.get("podManagementPolicy")
+    if not policy:
+        yield required("spec.podManagementPolicy")
+    elif policy not in ("OrderedReady", "Parallel"):
+        yield invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
+    yield from _stateful_update(part(spec, "updateStrategy"))
+    retention = spec.get("persistentVolumeClaimRetentionPolicy")
+    for name in ("whenDeleted", "whenScaled") if retention is not None else ():
+        choice = part(spec, "persistentVolumeClaimRetentionPolicy").get(name) or ""
+        if choice not in ("Retain", "Delete"):
+            yield unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", choice, ("Retain", "Delete"))
+    yield from negative(spec, ("replicas", "minReadySeconds"), "spec")
+    yield from negative(part(spec, "ordinals"), ("start",), "spec.ordinals")
+    if spec.get("serviceName") and minor >= _SERVICE_NAME_SINCE:
+        yield from label_name("spec.serviceName", spec["serviceName"])
+    yield from _selected_template("StatefulSet", {**spec, "template": _with_claims(spec)}, minor)
+    yield from _endless("StatefulSet", spec)
 
 
-def sizes(kind: str, raw: JsonObject) -> Iterator[Fault]:
-    """No container requests more than its limit; what cannot be shared it requests exactly."""
-    path = _TEMPLATES.get(kind, ())
-    spec: object = raw if path else None
-    for name in path:
-        spec = spec.get(name) if isinstance(spec, dict) else None
-    if not isinstance(spec, dict):
-        return
-    for field in ("containers", "initContainers"):
-        for position, container in enumerate(spec.get(field) or ()):
-            resources = (container.get("resources") or {}) if isinstance(container, dict) else {}
-            where = f"{'.'.join(path)}.{field}[{position}].resources"
-            yield from _too_much(where, resources.get("requests") or {}, resources.get("limits") or {})
+def _new_stateful_set(raw: JsonObject, minor: int) -> Faults:
+    if minor >= _CLAIM_TEMPLATES_SINCE:
+        spec = part(raw, "spec")
+        for at, claim in items("spec.volumeClaimTemplates", spec, "volumeClaimTemplates"):
+            yield from claim_spec(f"{at}.spec", part(claim, "spec"))
 
 
-def _too_much(where: str, requests: JsonObject, limits: JsonObject) -> Iterator[Fault]:
-    for name in sorted(requests):
-        try:
-            request, limit = Quantity.parse(requests[name]), Quantity.parse(limits[name]) if name in limits else None
-        except ValueError:
-            continue
-        shared = "/" not in name and not name.startswith("hugepages-")
-        if limit is None:
-            if not shared:
-                why = "Required value: Limit must be set for non overcommitable resources"
-                yield Fault("FieldValueRequired", f"{where}.limits", why)
-        elif not shared and request != limit:
-            yield invalid(f"{where}.requests", str(request), f"must be equal to {name} limit of {limit}")
-        elif request > limit:
-            yield invalid(f"{where}.requests", str(request), f"must be less than or equal to {name} limit of {limit}")
+_CLAIM_TEMPLATES_SINCE: Final = 36
+_SERVICE_NAME_SINCE: Final = 34
 
 
-_POD_SCOPES: Final = (
-    "Terminating",
-    "NotTerminating",
-    "NotBestEffort",
-    "PriorityClass",
-    "CrossNamespacePodAffinity",
-    "BestEffort",
-)
-_OF_PODS: Final = frozenset(("pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"))
-_STANDARD: Final = _OF_PODS | {
-    "configmaps",
-    "ephemeral-storage",
-    "limits.ephemeral-storage",
-    "persistentvolumeclaims",
-    "replicationcontrollers",
-    "requests.ephemeral-storage",
-    "requests.storage",
-    "resourcequotas",
-    "secrets",
-    "services",
-    "services.loadbalancers",
-    "services.nodeports",
-}
+def _with_claims(spec: JsonObject) -> JsonObject:
+    """The template with a volume for each claim, as its pods have, and without what they are given themselves."""
+    template, inner = part(spec, "template"), part(part(spec, "template"), "spec")
+    claims = dict.fromkeys(
+        part(claim, "metadata").get("name") or "" for _, claim in items("", spec, "volumeClaimTemplates")
+    )
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+    volumes += [each for _, each in items("", inner, "volumes") if (each.get("name") or "") not in claims]
+    return {**template, "spec": {**inner, "volumes": volumes, "subdomain": "", "hostname": ""}}
 
 
-def quota_scopes(raw: JsonObject) -> Iterator[Fault]:
-    """A quota with scopes may only name what its scopes can tell apart."""
-    spec = raw.get("spec") or {}
-    names = sorted(spec.get("hard") or {})
-    for scope in spec.get("scopes") or ():
-        for name in names:
-            if not _tells_apart(scope, name):
-                yield invalid("spec.scopes", spec["scopes"], "unsupported scope applied to resource")
-    expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
-    shown = {
-        "MatchExpressions": [
-            {"ScopeName": each.get("scopeName"), "Operator": each.get("operator"), "Values": each.get("values")}
-            for each in expressions
-        ]
-    }
-    for each in expressions:
-        for name in names:
-            if not _tells_apart(each.get("scopeName", ""), name):
-                yield invalid("spec.scopeSelector.matchExpressions", shown, "unsupported scope applied to resource")
-
-
-def _tells_apart(scope: str, name: str) -> bool:
-    if name not in _STANDARD and not name.startswith(("hugepages-", "requests.hugepages-")):
-        return True
-    if scope == "BestEffort":
-        return name == "pods"
-    if scope == "VolumeAttributesClass":
-        return name in ("persistentvolumeclaims", "requests.storage")
-    return scope not in _POD_SCOPES or name in _OF_PODS
-
-
-def _selector(kind: str, spec: JsonObject) -> Iterator[Fault]:
+def _selected_template(kind: str, spec: JsonObject, minor: int) -> Faults:
     selector, path = spec.get("selector"), "spec.selector"
     if selector is None:
-        yield _mismatch(spec)  # the schema says that it is required
-        return
-    faults = list(label_selector(path, selector))
-    yield from faults
-    if faults:
-        if kind != "DaemonSet":
+        yield required(path)
+    else:
+        yield from label_selector(path, selector)
+        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            yield invalid(path, selector, f"empty selector is invalid for {_EMPTY.get(kind, kind.lower())}")
+        if not _is_readable(selector):
             yield invalid(path, selector, "" if kind == "StatefulSet" else "invalid label selector")
+            return
+    yield from _mismatch(selector, spec)
+    yield from pods.template("spec.template", part(spec, "template"), minor)
+    if kind == "StatefulSet":
         return
-    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        named = "deployment" if kind == "ReplicaSet" else kind.lower()
-        yield invalid(path, selector, f"empty selector is invalid for {named}")
-    elif not selectors.matches(parse_as(LabelSelector, selector), _labels(spec) or {}):
-        yield _mismatch(spec)
+    yield from _endless(kind, spec)
 
 
-def _plain_selector(spec: JsonObject) -> Iterator[Fault]:
-    if not spec.get("selector"):
-        yield required("spec.selector")
-    elif not selectors.matches_labels(spec["selector"], _labels(spec) or {}):
-        yield _mismatch(spec)
-
-
-def _labels(spec: JsonObject) -> dict[str, str] | None:
-    labels: dict[str, str] | None = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
-    return labels
-
-
-def _mismatch(spec: JsonObject) -> Fault:
-    return invalid("spec.template.metadata.labels", _labels(spec), "`selector` does not match template `labels`")
-
-
-def _template(kind: str, spec: JsonObject) -> Iterator[Fault]:
+def _endless(kind: str, spec: JsonObject) -> Faults:
     """Pods that are to be there for ever."""
-    pod, path = (spec.get("template") or {}).get("spec") or {}, "spec.template.spec"
-    policy, deadline_s = pod.get("restartPolicy") or "Always", pod.get("activeDeadlineSeconds")
-    if policy not in _RESTART_POLICIES:
-        yield unsupported(f"{path}.restartPolicy", policy, _RESTART_POLICIES)
-    if deadline_s is not None and not 1 <= deadline_s <= _LONGEST:
-        yield invalid(f"{path}.activeDeadlineSeconds", deadline_s, f"must be between 1 and {_LONGEST}, inclusive")
-    if policy != "Always":
-        yield unsupported(f"{path}.restartPolicy", policy, ("Always",))
-    if deadline_s is not None:
-        named = "ReplicaSet" if kind == "Deployment" else kind
-        yield forbidden(f"{path}.activeDeadlineSeconds", f"activeDeadlineSeconds in {named} is not Supported")
+    pod, path = part(part(spec, "template"), "spec"), "spec.template.spec"
+    if pod.get("restartPolicy") != "Always":
+        yield unsupported(f"{path}.restartPolicy", pod.get("restartPolicy") or "", ("Always",))
+    if pod.get("activeDeadlineSeconds") is not None:
+        why = f"activeDeadlineSeconds in {_FOR_EVER.get(kind, kind)} is not Supported"
+        yield forbidden(f"{path}.activeDeadlineSeconds", why)
 
 
-def _strategy(strategy: JsonObject) -> Iterator[Fault]:
+def _is_readable(selector: JsonObject) -> bool:
+    return next(label_selector("", selector), None) is None
+
+
+def _mismatch(selector: JsonObject | None, spec: JsonObject) -> Faults:
+    """An empty selector was refused already; none selects nothing."""
+    labels = part(part(part(spec, "template"), "metadata"), "labels")
+    if selector is None or (
+        (selector.get("matchLabels") or selector.get("matchExpressions"))
+        and not selectors.matches(parse_as(LabelSelector, selector), labels)
+    ):
+        yield from (_no_match(spec),)
+
+
+def _no_match(spec: JsonObject) -> Fault:
+    labels = part(part(spec, "template"), "metadata").get("labels")
+    return invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+
+
+def _strategy(strategy: JsonObject) -> Faults:
     rolling, path = strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate"
-    kind = strategy.get("type") or "RollingUpdate"
+    kind = strategy.get("type") or ""
     if kind == "Recreate":
         if rolling is not None:
             yield forbidden(path, "may not be specified when strategy `type` is 'Recreate'")
@@ -225,27 +191,7 @@ def _strategy(strategy: JsonObject) -> Iterator[Fault]:
     yield from at_most_all(f"{path}.maxUnavailable", unavailable)
 
 
-def _deadline(spec: JsonObject) -> Iterator[Fault]:
-    deadline = spec.get("progressDeadlineSeconds")
-    if isinstance(deadline, int) and deadline <= (spec.get("minReadySeconds") or 0):
-        yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-
-
-def _stateful_set(spec: JsonObject) -> Iterator[Fault]:
-    policy = spec.get("podManagementPolicy") or "OrderedReady"
-    if policy not in ("OrderedReady", "Parallel"):
-        yield invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
-    yield from _stateful_update(spec.get("updateStrategy") or {})
-    for name, choice in (spec.get("persistentVolumeClaimRetentionPolicy") or {}).items():
-        if choice not in ("Retain", "Delete"):
-            yield unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", choice, ("Retain", "Delete"))
-    yield from negative(spec.get("ordinals") or {}, ("start",), "spec.ordinals")
-    service = spec.get("serviceName")
-    if service and not LABEL.fullmatch(service):
-        yield invalid("spec.serviceName", service, LABEL_RULE)
-
-
-def _stateful_update(strategy: JsonObject) -> Iterator[Fault]:
+def _stateful_update(strategy: JsonObject) -> Faults:
     kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate")
     path = "spec.updateStrategy.rollingUpdate"
     if kind == "OnDelete" and rolling is not None:
@@ -264,7 +210,7 @@ def _stateful_update(strategy: JsonObject) -> Iterator[Fault]:
         yield invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
 
 
-def _daemon_update(strategy: JsonObject) -> Iterator[Fault]:
+def _daemon_update(strategy: JsonObject) -> Faults:
     kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate") or {}
     path = "spec.updateStrategy.rollingUpdate"
     if kind == "OnDelete":
@@ -281,3 +227,56 @@ def _daemon_update(strategy: JsonObject) -> Iterator[Fault]:
         yield invalid(f"{path}.maxSurge", surge, "may not be set when maxUnavailable is non-zero")
     elif not number_in(unavailable) and not number_in(surge):
         yield required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
+
+
+def _pod_template(raw: JsonObject, minor: int) -> Faults:
+    return pods.template("template", part(raw, "template"), minor)
+
+
+def _revision(raw: JsonObject, minor: int) -> Faults:
+    return negative(raw, ("revision",), "")
+
+
+def _new_revision(raw: JsonObject, minor: int) -> Faults:
+    if raw.get("data") is None:
+        yield required("data", "data is mandatory")
+    elif not isinstance(raw["data"], dict):
+        yield required("data", "data must be a valid JSON object")
+
+
+def _fixed_revision(raw: JsonObject, before: JsonObject, minor: int) -> Faults:
+    return unchanged("data", raw.get("data"), before.get("data"))
+
+
+def _fixed_selector(raw: JsonObject, before: JsonObject, minor: int) -> Faults:
+    return unchanged("spec.selector", part(raw, "spec").get("selector"), part(before, "spec").get("selector"))
+
+
+_FIXED: Final = ("selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy")
+
+
+def _fixed_stateful_set(raw: JsonObject, before: JsonObject, minor: int) -> Faults:
+    """Until 1.36 all in one message; until 1.32 the length of the history stayed, too."""
+    new, old = part(raw, "spec"), part(before, "spec")
+    fixed = _FIXED if minor >= 33 else (*_FIXED, "revisionHistoryLimit")
+    changed = [name for name in fixed if not same(new.get(name), old.get(name))]
+    if minor >= 37:
+        yield from (invalid(f"spec.{name}", new.get(name), "field is immutable") for name in changed)
+    elif changed:
+        history = "'revisionHistoryLimit', " if minor >= 33 else ""
+        yield forbidden(
+            "spec",
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+            f"{history}'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        )
+
+
+RULES: Final = {
+    "Deployment": Rules(valid=_deployment, fixed=_fixed_selector),
+    "ReplicaSet": Rules(valid=_replica_set, fixed=_fixed_selector),
+    "StatefulSet": Rules(valid=_stateful_set, new=_new_stateful_set, fixed=_fixed_stateful_set, named=label_name),
+    "DaemonSet": Rules(valid=_daemon_set, fixed=_fixed_selector),
+    "ReplicationController": Rules(valid=_replication_controller, checks_prefix=False),
+    "PodTemplate": Rules(valid=_pod_template),
+    "ControllerRevision": Rules(valid=_revision, new=_new_revision, fixed=_fixed_revision),
+}
