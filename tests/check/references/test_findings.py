@@ -337,3 +337,9 @@ def test_a_monitor_of_any_namespace_may_mean_services_of_others() -> None:
     report = check(MONITOR.replace("  selector:", "  namespaceSelector: {any: true}\n  selector:"))
     assert refuted(report) == []
     assert [each.what for each in report.expects if "app=web" in each.what]
+
+
+def test_a_monitor_without_any_service_in_the_input_is_about_somebody_else_s() -> None:
+    report = check(WEB + MONITOR)
+    assert refuted(report) == []
+    assert [each.by for each in report.expects if "Services" in each.what] == ["whoever deploys what is scraped"]

@@ -279,7 +279,8 @@ def test_a_selector_is_held_to_the_labels_there_are(selection: Selection) -> Non
     assert text.strip(" -") == f"{last}:"
     assert message.startswith(selection.then)
     assert f"probably app={NAME}" in message
-    report = check(selecting(selection, NAME))
+    anchor = {**new("Service", "anchor"), "spec": {"type": "ExternalName", "externalName": "sea.example.com"}}
+    report = check(selecting(selection, NAME), anchor)
     if selection.provided:
         assert refuted(report) == []
         assert [each for each in report.expects if NAME in each.what]

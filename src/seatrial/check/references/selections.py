@@ -122,6 +122,8 @@ def _selection(found: Found, entry: Entry, selection: Selection, at: Path, raw: 
         hint, place_of = guess
         message = f"{selection.then}: no {what} have {text}; {hint}"
         found.defect(entry, message, at, (place_of,), f"{what} with {text}")
+    elif selection.to == "Service" and not candidates:
+        found.expect(entry, f"{what} with {text}", "whoever deploys what is scraped", selection.then, at)
     elif by := _brought_by(inventory, selection, entry.key.namespace, namespaces, wanted):
         found.expect(entry, f"{what} with {text}", by, selection.then, at)
     else:
