@@ -84,11 +84,10 @@ def check(question: Question, _wanted: frozenset[str]) -> list[Verdict]:
     if looked.verdicts:
         return looked.verdicts
     count = looked.connections
-    told = (
-        f"{count} connection{'s' if count != 1 else ''} that the files name"
-        if count
-        else "the files name no connection"
-    )
+    told = "the files name no connection that could be cut"
+    if count:
+        plural = count != 1
+        told = f"{count} connection{'s' if plural else ''} that the files name {'are' if plural else 'is'} let through"
     return [
         Verdict(
             property=NAME,
