@@ -232,3 +232,10 @@ def test_a_service_that_selects_nobody_is_told_by_its_selector(tmp_path: Path) -
     told = verdicts(loaded(tmp_path, text))["start/dependencies", "StatefulSet default/web"]
     assert "Service default/db has no pod that its selector matches" in told.message
     assert [place.path for place in told.places][1:] == ["spec.selector"]
+
+
+def test_pods_that_their_own_selector_does_not_match_are_not_followed_for_ever(tmp_path: Path) -> None:
+    text = CIRCLE.replace("kind: StatefulSet", "kind: ReplicaSet").replace("  podManagementPolicy: OrderedReady\n", "")
+    text = text.replace("  serviceName: web\n", "").replace("matchLabels: {app: web}", "matchLabels: {app: other}")
+    told = verdicts(loaded(tmp_path, text.replace("nc -z web-1.web 80", "true")))
+    assert told["start/converges", "ReplicaSet default/web"].verdict is Answer.UNKNOWN

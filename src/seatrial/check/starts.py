@@ -465,15 +465,15 @@ class Run:
     ended: bool
 
 
-def first_run(of: Model, most: int, over: Callable[[], bool] = lambda: False) -> Run:
+def first_run(of: Model, most: int, over: Callable[[State], bool] = lambda _: False) -> Run:
     """The run in which who can move first makes all the moves that it can, one after the other.
 
-    At most `most` moves, or until it is `over`.
+    At most `most` moves, or until it is `over` in a state.
     """
     state = of.initial
     seen = {state}
     made: list[tuple[Effect, State]] = []
-    while len(made) < most and not over():
+    while len(made) < most and not over(state):
         possible = of.effects(state)
         if not possible:
             return Run(tuple(made), state, ended=True)

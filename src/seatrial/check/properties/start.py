@@ -16,7 +16,7 @@ from typing import Final
 
 from seatrial.check import dependencies, starts
 from seatrial.check.dependencies import Edge, Means, Need
-from seatrial.check.model.space import ABSENT, Effect
+from seatrial.check.model.space import ABSENT, Effect, State
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Place
 from seatrial.check.templates import Template, templates
@@ -118,8 +118,12 @@ def _start(question: Question, group: starts.Group) -> _Outcome:
     model = starts.model(group)
     budget = question.budget
 
-    def over() -> bool:
-        return budget.clock is not None and budget.until is not None and budget.clock() >= budget.until
+    # A selector that does not match its own pods lets a controller create them without end.
+    enough = 10 + 2 * sum(starts.wanted(group, number) for number in range(len(group.templates)))
+
+    def over(state: State) -> bool:
+        late = budget.clock is not None and budget.until is not None and budget.clock() >= budget.until
+        return late or len(state[model.space.pods]) > enough
 
     if len(group.templates) > LINKED:
         run = starts.Run((), model.initial, ended=False)
