@@ -140,9 +140,8 @@ class Names:
             for entry in system.of("Service")
             if isinstance(entry.typed, Service)
         }
-        self.namespaces = {entry.key.namespace for entry in system.entries} | {
-            e.key.name for e in system.of("Namespace")
-        }
+        spaces = [entry.key.namespace for entry in system.entries] + [each.key.name for each in system.of("Namespace")]
+        self.namespaces = {name for name in spaces if isinstance(name, str)}
 
     def find(self, host: str, namespace: str, port: int | None = None, *, must: bool = False) -> Target | None:
         """The Service (and pod behind it) that a host name means; None for what is outside.

@@ -118,8 +118,11 @@ def _start(question: Question, group: starts.Group) -> _Outcome:
     model = starts.model(group)
     budget = question.budget
 
-    # A selector that does not match its own pods lets a controller create them without end.
-    enough = 10 + 2 * sum(starts.wanted(group, number) for number in range(len(group.templates)))
+    # A selector that does not match its own pods lets a controller create them without end. An ordinary start takes
+    # about a dozen moves for each workload and for each pod.
+    asked = sum(starts.wanted(group, number) for number in range(len(group.templates)))
+    enough = 10 + 2 * asked
+    most = min(question.max_states, 200 + 60 * (len(group.templates) + asked))
 
     def over(state: State) -> bool:
         late = budget.clock is not None and budget.until is not None and budget.clock() >= budget.until
@@ -128,7 +131,7 @@ def _start(question: Question, group: starts.Group) -> _Outcome:
     if len(group.templates) > LINKED:
         run = starts.Run((), model.initial, ended=False)
     else:
-        run = starts.first_run(model, question.max_states, over)
+        run = starts.first_run(model, most, over)
     found = starts.pods(model, run.last)
     reached = starts.Reach(group, found)
     ready = dict.fromkeys(range(len(group.templates)), 0)
