@@ -14,7 +14,7 @@ workload's strategy allows them to be in the middle of it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
@@ -151,8 +151,8 @@ class Moment:
     """A state. `pods` are ages in seconds and how many have them, the oldest first.
 
     `load` -1: nothing has begun. `late`: new pods are without metrics for a while. `said`: the autoscalers' statuses,
-    by number. `size`: what the pods request, by number. `start_s`: how long pods take to run. `rollouts`: how many may
-    still come.
+    by number. `size`: what the pods request, by number. `start_s`: how long new pods take to run, while
+    there are any. `rollouts`: how many may still come.
     """
 
     load: int
@@ -185,6 +185,8 @@ class Autoscaling:
         self._loads, self._starts = tuple(loads), tuple(starts)
         self._pool = Pool(_timeless)
         self._pods: dict[Hashable, Pod] = {}
+        self._sights: dict[Moment, tuple[Object, ...]] = {}
+        self._metrics = tuple(_distinct(scene.horizontal))
         self._seen: dict[Hashable, tuple[Decision, int]] = {}
         probes = [c.readiness_probe or c.startup_probe for c in scene.pod.spec.containers]
         delays = [PROBED_S + (probe.initial_delay_seconds or 0) for probe in probes if probe]
@@ -217,7 +219,13 @@ class Autoscaling:
         there = self._later(moment, due)
         for index, look in enumerate(there.looks):
             if look.due_s == 0:
-                found.append((Act(self.actors[index], index), self._after_look(there, index)))
+                after = self._after_look(there, index)
+                if after.pods[-1:] != there.pods[-1:] and after.pods and after.pods[-1][0] == 0 and not there.start_s:
+                    for start_s in STARTS_S:
+                        slow = dataclasses.replace(after, start_s=start_s)
+                        found.append((Act(self.actors[index], (index, start_s)), slow))
+                else:
+                    found.append((Act(self.actors[index], index), after))
         rests = len(found) == 1 and found[0][1] == moment and moment.pods
         if rests and moment.pods[-1][0] >= self._old_s:
             if moment.rollouts:
@@ -230,9 +238,9 @@ class Autoscaling:
         size = self._pool.intern(with_metadata(self.scene.pod, name="pod"))
         count = len(self.scene.horizontal) + len(self.scene.proportional)
         for late in (False, True) if self.can_be_late else (False,):
-            for load, start, start_s in product(self._loads, self._starts, STARTS_S):
+            for load, start in product(self._loads, self._starts):
                 pods = ((self._old_s, start),) if start else ()
-                yield Moment(load, start, pods, (Look(),) * count, said, size, start_s, late, rollouts=1)
+                yield Moment(load, start, pods, (Look(),) * count, said, size, late=late, rollouts=1)
 
     @property
     def actors(self) -> tuple[str, ...]:
@@ -250,7 +258,8 @@ class Autoscaling:
         for age, count in moment.pods:
             pods[min(age + seconds, self._old_s)] = pods.get(min(age + seconds, self._old_s), 0) + count
         looks = tuple(Look(each.due_s - seconds, older(each.memory, passed, self._oldest)) for each in moment.looks)
-        return dataclasses.replace(moment, pods=tuple(pods.items()), looks=looks)
+        start_s = 0 if min(pods, default=self._old_s) >= self._old_s else moment.start_s
+        return dataclasses.replace(moment, pods=tuple(pods.items()), looks=looks, start_s=start_s)
 
     def _after_look(self, moment: Moment, index: int) -> Moment:
         horizontal = index < len(self.scene.horizontal)
@@ -304,7 +313,11 @@ class Autoscaling:
     def _scaled(self, moment: Moment, index: int) -> Decision:
         subject = self.autoscalers(moment)[index]
         objects: dict[type[Object], tuple[Object, ...]] = {}
-        observed = [self._target(moment), *self.autoscalers(moment), *self.scene.neighbours, *self._observed(moment)]
+        crowd = dataclasses.replace(moment, looks=(), said=(), replicas=0, rollouts=0)
+        sight = self._sights.get(crowd)
+        if sight is None:
+            sight = self._sights[crowd] = tuple(self._observed(crowd))
+        observed = [self._target(moment), *self.autoscalers(moment), *self.scene.neighbours, *sight]
         for item in observed:
             objects[type(item)] = (*objects.get(type(item), ()), item)
         memory = moment.looks[index].memory
@@ -370,7 +383,7 @@ class Autoscaling:
     def _measured(self, pod: Pod, load: int, ready: int, running_s: int) -> Iterator[Object]:
         extra = self.burst_milli if running_s < BURST_S else 0
         used: dict[str, dict[str, int]] = {container.name: {} for container in pod.spec.containers}
-        for metric in self._metrics():
+        for metric in self._metrics:
             if metric.type == "Resource" and metric.resource is not None:
                 total = self._at_target(metric, pod) * load // FULL // max(ready, 1)
                 names = list(used)
@@ -396,7 +409,7 @@ class Autoscaling:
             )
 
     def _of_others(self, load: int, ready: int) -> Iterator[Object]:
-        for metric in self._metrics():
+        for metric in self._metrics:
             if metric.type == "Object" and metric.object is not None:
                 of = metric.object.described_object
                 about = ObjectReference(api_version=of.api_version, kind=of.kind, name=of.name)
@@ -413,15 +426,6 @@ class Autoscaling:
                 yield ExternalMetricValue(
                     metric_name=source.name, metric_labels=labels, timestamp=NOW, value=Quantity(nanos)
                 )
-
-    def _metrics(self) -> Iterator[MetricSpec]:
-        known: set[tuple[str, str, str]] = set()
-        for each in self.scene.horizontal:
-            for metric in each.spec.metrics:
-                name = _name_of(metric)
-                if name not in known:
-                    known.add(name)
-                    yield metric
 
     def _at_target(self, metric: MetricSpec, _: Pod) -> int:
         """What a pod as the files have it uses at the target, in thousandths."""
@@ -558,6 +562,16 @@ def _burst(scene: Scene) -> int:
     limit = container.resources.limits.get("cpu")
     most = max(BURST_MILLI, request) if limit is None else limit.milli
     return max(0, most - request)
+
+
+def _distinct(autoscalers: Iterable[HorizontalPodAutoscaler]) -> Iterator[MetricSpec]:
+    known: set[tuple[str, str, str]] = set()
+    for each in autoscalers:
+        for metric in each.spec.metrics:
+            name = _name_of(metric)
+            if name not in known:
+                known.add(name)
+                yield metric
 
 
 def _name_of(metric: MetricSpec) -> tuple[str, str, str]:

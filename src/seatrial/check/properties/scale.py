@@ -209,7 +209,7 @@ def run(scene: Scene, budget: Budget = ORDINARY) -> Explored:
     high = max(each.spec.max_replicas for each in scene.horizontal)
     low = max(1, min(1 if each.spec.min_replicas is None else each.spec.min_replicas for each in scene.horizontal))
     loads = {2, FULL * low, FULL * low + 4, FULL * (low + high) // 2 + 3, FULL * high - 3, FULL * (high + 2)}
-    starts = set(range(1, high + 1)) if high <= 6 else {1, low, (low + high) // 2, high}
+    starts = {1, low, (low + high) // 2, high}
     model = Autoscaling(scene, sorted(loads), sorted(starts))
     graph = explore.explore(model, budget.about(f"scaling {scene.target.metadata.name}"))
     ends = recurrent(graph, optional=lambda act: act.optional)
