@@ -250,10 +250,11 @@ def _unknown(base: Verdict, message: str) -> Verdict:
 def _stable(asked: Asked, found: Explored) -> Verdict:
     base = _base(asked, STABLE, found)
     states = found.graph.states
-    for end in found.ends:
-        counts = {states[state].replicas for state in end.states if states[state].load >= 0}
-        if len(counts) > 1:
-            return _restless(asked, found, end, base)
+    restless = [end for end in found.ends if len({states[s].replicas for s in end.states if states[s].load >= 0}) > 1]
+    if restless:
+        ways = [(len(found.graph.trace(end.entry)), _around(found, end), end) for end in restless]
+        _, around, shortest = min(ways, key=lambda way: way[0] + len(way[1]))
+        return _restless(asked, found, shortest, around, base)
     for end in found.ends:
         verdict = _blind(asked, found, end, base)
         if verdict is not None:
@@ -272,9 +273,13 @@ def _is_fixed(asked: Asked) -> bool:
     return all(each.spec.min_replicas == each.spec.max_replicas for each in asked.scene.horizontal)
 
 
-def _restless(asked: Asked, found: Explored, end: Recurrent, base: Verdict) -> Verdict:
+def _around(found: Explored, end: Recurrent) -> list[int]:
     states = found.graph.states
-    around = round_trip(end, lambda here, _, there: states[here].replicas != states[there].replicas)
+    return round_trip(end, lambda here, _, there: states[here].replicas != states[there].replicas)
+
+
+def _restless(asked: Asked, found: Explored, end: Recurrent, around: Sequence[int], base: Verdict) -> Verdict:
+    states = found.graph.states
     path = found.graph.trace(end.entry)
     steps, loop = tell(asked, found, path, around)
     counts = sorted({states[state].replicas for state in around})
