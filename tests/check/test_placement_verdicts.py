@@ -168,3 +168,12 @@ def test_a_system_of_many_workloads_is_answered(judged: Judged) -> None:
     found = judged(*documents, *(budget("maxUnavailable: 1", name) for name in names), *map(node, "abcdef"))
     assert {each.verdict for each in found.values()} == {Answer.PROVED}
     assert "others/as-written" in found["schedule/fits"].assumptions
+
+
+@pytest.mark.parametrize("what", ["minAvailable: abc", "maxUnavailable: -5%", "minAvailable: -1", "minAvailable: 200%"])
+def test_budgets_that_no_api_would_take_stop_nobody(judged: Judged, what: str) -> None:
+    assert judged(web(), budget(what), only=("drain/*", "arithmetic/*"))
+
+
+def test_nodes_of_one_name_are_one(judged: Judged) -> None:
+    assert judged(web(), node("a"), node("a"))["schedule/fits"].message.endswith("on 1 node, in whatever order")

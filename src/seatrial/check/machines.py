@@ -237,12 +237,12 @@ def crowd(
             continue
         asked = count = replicas(workload)
         autoscaler = most.get(workload.key)
-        if autoscaler is not None and count:
+        if autoscaler is not None and count > 0:
             count = max(count, autoscaler.spec.max_replicas)
         count += resolved_surge(workload) if surge else 0
-        if count and template_of(workload).spec.node_name:
+        if count > 0 and template_of(workload).spec.node_name:
             continue
-        if count:
+        if count > 0:
             pod = _placeable(pods_of(workload, 1)[0], classes)
             key = autoscaler.key if autoscaler is not None else None
             found.append(Group(str(workload.key), pod, min(count, room + 1), asked, key))
@@ -370,7 +370,7 @@ def _at_least(system: System) -> int:
 
 def inventory(system: System) -> tuple[tuple[Node, ...], Assumption]:
     """The machines and where they come from."""
-    given = tuple(ready(node) for node in system.all(Node))
+    given = tuple({node.metadata.name: ready(node) for node in system.all(Node)}.values())
     if given:
         return given, Assumption(
             "nodes/given", "inferred", f"the machines are the {len(given)} Node objects of the input"

@@ -7,6 +7,7 @@ executed on symbols (`smt`). Lists have a bound: one new ReplicaSet and two old 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -72,6 +73,8 @@ def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
             rolling = item.spec.strategy.rolling_update
             assert rolling is not None, "admission gives a rolling update its bounds"
             surge, missing = rolling.max_surge, rolling.max_unavailable
+            if not (_is_amount(surge) and _is_amount(missing)):
+                continue  # `schema/valid` speaks of it
             problems = [rolling_update(surge, missing)]
             if (entry.key.kind, entry.key.namespace, entry.key.name) in scaled:
                 problems.append(proportional(surge, missing))
@@ -79,17 +82,28 @@ def check(question: Question, wanted: frozenset[str]) -> list[Verdict]:
             assumed = ("replicasets/few", "annotations/own", "counts/current")
             verdicts.append(_verdict(question, entry, ROLLOUT, problems, said, assumed, "strategy"))
         elif isinstance(item, HorizontalPodAutoscaler) and AUTOSCALING in wanted:
+            if not 0 <= (1 if item.spec.min_replicas is None else item.spec.min_replicas) <= item.spec.max_replicas > 0:
+                continue
             said = "it stays within its bounds, follows its metric, and rests once the load is constant"
             verdicts.append(
                 _verdict(question, entry, AUTOSCALING, autoscaler(item), said, ("numbers/exact",), "behavior")
             )
         elif isinstance(item, PodDisruptionBudget) and DISRUPTION in wanted:
             least, most = item.spec.min_available, item.spec.max_unavailable
+            if not (_is_amount(least) and _is_amount(most)):
+                continue
             field = "maxUnavailable" if most is not None else "minAvailable"
             said = f"no eviction that it allows leaves fewer pods than {field} {least if most is None else most}"
             problems = [budget(least, most)]
             verdicts.append(_verdict(question, entry, DISRUPTION, problems, said, ("counts/current",), field))
     return verdicts
+
+
+def _is_amount(value: int | str | None) -> bool:
+    """A number of pods or a percentage, as the API takes it."""
+    return value is None or (
+        value >= 0 if isinstance(value, int) else re.fullmatch("[0-9]+%", value, re.ASCII) is not None
+    )
 
 
 def _verdict(

@@ -130,7 +130,7 @@ def guards(question: Question, budgets: Budgets) -> Iterator[Guarded]:
                 owners.append((other, 1))
             elif isinstance(typed, machines.WORKLOADS) and not isinstance(typed, DaemonSet | Job):
                 count = machines.replicas(typed)
-                if count and selects(budget, machines.pods_of(typed, 1)[0]):
+                if count > 0 and selects(budget, machines.pods_of(typed, 1)[0]):
                     owners.append((other, count))
         yield Guarded(entry, budget, tuple(owners))
 

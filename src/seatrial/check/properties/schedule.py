@@ -49,6 +49,10 @@ ASSUMPTIONS: Mapping[str, str] = {
 }
 
 
+MOST = 200
+"""Of more pods it is not asked whether they could be placed otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """A pod that is left over: of which group, how many of it were placed, what the scheduler says, and how it came."""
@@ -301,6 +305,8 @@ def _counting_field(system: System, group: Group, *, scaled: bool) -> tuple[Plac
 
 def _why(system: System, ground: Ground, groups: Sequence[Group], left: Left) -> tuple[bool | None, tuple[Place, ...]]:
     """Whether any placement exists (None: no answer within the budget), and the fields in conflict."""
+    if sum(group.count for group in groups) > MOST:
+        return None, ()
     entry = _entry(system, left.group.owner)
     by_size = sorted(groups, key=lambda group: -sum(_weights(group.pod, ground)))
 
