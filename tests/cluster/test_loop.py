@@ -188,3 +188,24 @@ def test_events_go_an_hour_after_they_were_last_written() -> None:
     assert [event["count"] for event in cluster.list("v1", "Event")] == [2]
     cluster.advance(timedelta(minutes=12))
     assert cluster.list("v1", "Event") == []
+
+
+def test_a_statefulset_waits_out_its_back_off_when_a_stranger_frees_a_name() -> None:
+    """Upstream is refused the name, and hears nothing of pods that somebody else controls (`getStatefulSetsForPod`)."""
+    cluster = VirtualCluster(nodes=0)
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "gone", "controller": True}
+    spec = {"containers": [{"name": "app", "image": "app:1"}]}
+    cluster.apply([SECRET])
+    uid = cluster.list("v1", "Secret", "default")[0]["metadata"]["uid"]
+    labels = {"app": "db"}
+    taken = {"name": "db-0", "labels": labels, "ownerReferences": [{**owner, "uid": uid}]}
+    cluster.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": taken, "spec": spec}])
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    made = {"serviceName": "db", "selector": {"matchLabels": labels}, "template": template}
+    cluster.apply([{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": made}])
+    cluster.advance(timedelta(milliseconds=1300))
+    cluster.api.delete(cluster.api.kind("v1", "Pod"), "default", "db-0")
+    cluster.advance(timedelta(milliseconds=100))
+    assert not cluster.list("v1", "Pod", "default")
+    cluster.advance(timedelta(seconds=2))
+    assert [raw["metadata"]["name"] for raw in cluster.list("v1", "Pod", "default")] == ["db-0"]

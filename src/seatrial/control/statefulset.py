@@ -81,7 +81,6 @@ def reconcile(seen: Seen) -> Decision:
         current=history.current,
         update=history.update,
         pods=pods,
-        strangers=frozenset(pod.metadata.name for pod in seen.all(Pod)) - {pod.metadata.name for pod in pods},
         claims={found.metadata.name: found for found in seen.all(PersistentVolumeClaim)},
     )
     if seen.refused:
@@ -182,8 +181,6 @@ class _Work:
     current: _Version
     update: _Version
     pods: list[Pod]
-    strangers: frozenset[str]
-    """Names of pods that are not ours."""
     claims: Mapping[str, PersistentVolumeClaim]
     replicas: dict[int, Pod] = field(init=False)
     condemned: list[Pod] = field(init=False)
@@ -280,7 +277,7 @@ class _Work:
         known = [self.claims[wanted.metadata.name] for wanted in self._claims(ordinal) if self._is_claimed(wanted)]
         if any(retention.is_stale(self.set, found, pod) for found in known):
             return _Step.WAIT
-        if name in self.strangers or self.created >= BURST:
+        if self.created >= BURST:
             return _Step.FAILED
         if not self._create_claims(ordinal, name):
             going = ", ".join(
@@ -557,13 +554,18 @@ def _view(pod: Object) -> Object:
     )
 
 
+def _is_orphan(seen: Seen, before: Object | None, now: Object | None) -> bool:
+    """Of pods that are not its own a set hears only if nobody else controls them, and not of their end."""
+    return now is not None and now.metadata.controller is None
+
+
 CONTROLLER = Controller(
     name="statefulset-controller",
     actor="StatefulSet controller",
     subject=StatefulSet,
     reads=(
         Read(Pod, Relation.OWNED, view=_view),
-        Read(Pod, Relation.SELECTED, view=_view),
+        Read(Pod, Relation.SELECTED, view=_view, notices=_is_orphan),
         Read(ControllerRevision, Relation.NEIGHBOUR, wakes=False),
         Read(PersistentVolumeClaim, Relation.NEIGHBOUR, view=retention.view, wakes=False),
     ),
