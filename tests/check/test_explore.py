@@ -45,6 +45,16 @@ def test_a_cycle_that_starves_an_always_enabled_move_is_unfair() -> None:
     assert judge({0: [("a", 1), ("out", 2)], 1: [("b", 0), ("out", 2)], 2: []}, {2}) is None
 
 
+def test_faults_need_not_come() -> None:
+    """A state that only a fault leads out of is an end, and a fault that could always come starves nobody."""
+    stuck = explore.explore(Table({0: [("fault", 1)]}), Budget())
+    assert explore.misses(stuck, lambda state: state == 1, lambda label: label != "fault") is not None
+    assert explore.misses(stuck, lambda state: state == 1) is None
+    around = explore.explore(Table({0: [("a", 1), ("fault", 2)], 1: [("b", 0), ("fault", 2)]}), Budget())
+    assert explore.misses(around, lambda state: state == 2, lambda label: label != "fault") is not None
+    assert explore.misses(around, lambda state: state == 2) is None
+
+
 def test_a_cycle_whose_way_out_is_sometimes_closed_is_weakly_fair() -> None:
     assert judge({0: [("a", 1), ("out", 2)], 1: [("b", 0)], 2: []}, {2}) is not None
 

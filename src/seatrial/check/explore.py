@@ -156,8 +156,10 @@ class _Watch:
         return self._budget.until is not None and now >= self._budget.until
 
 
-def misses(graph: Graph[S, L], goal: Callable[[S], bool]) -> Endless | None:
+def misses(graph: Graph[S, L], goal: Callable[[S], bool], fair: Callable[[L], bool] = lambda _: True) -> Endless | None:
     """The fair run nearest to the initial state that never reaches the goal, or None. Needs a complete graph.
+
+    Moves whose label is not `fair` may be put off for ever.
 
     A component without a goal state need not be entered before a goal state was: the goal is "sooner or later and
     from then on every time": it must come again after every state.
@@ -166,22 +168,22 @@ def misses(graph: Graph[S, L], goal: Callable[[S], bool]) -> Endless | None:
     found: Endless | None = None
     for component in components(graph.edges, inside):
         entry = min(component)
-        if (found is None or entry < found.entry) and _fair(graph, component):
+        if (found is None or entry < found.entry) and _fair(graph, component, fair):
             found = Endless(entry, frozenset(component))
     return found
 
 
-def _fair(graph: Graph[S, L], component: list[int]) -> bool:
+def _fair(graph: Graph[S, L], component: list[int], fair: Callable[[L], bool]) -> bool:
     """Whether a run can stay in the component for ever without starving a label that is always enabled."""
     members = set(component)
     taken: set[L] = set()
     always: set[L] | None = None
     for state in component:
-        enabled = {label for label, _ in graph.edges[state]}
+        enabled = {label for label, _ in graph.edges[state] if fair(label)}
         always = enabled if always is None else always & enabled
         taken |= {label for label, there in graph.edges[state] if there in members}
     if not taken:
-        return not always and len(component) == 1 and not graph.edges[component[0]]
+        return not always and len(component) == 1
     return not ((always or set()) - taken)
 
 

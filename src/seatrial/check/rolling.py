@@ -14,6 +14,7 @@ import msgspec
 
 from seatrial.check import explore, machines, quotas
 from seatrial.check.budget import Budget
+from seatrial.check.model.faults import is_fair
 from seatrial.check.model.space import Memo, Slot, State
 from seatrial.check.properties import Question
 from seatrial.check.rollouts import UPGRADE, Revision, Rollout, Setting, Workload
@@ -134,7 +135,7 @@ def run(asked: Setting, budget: Budget, needed: int = 0) -> Exploration:
             ends += done[state]
             if done[state] and skewed is None and (how := skew[state[pods]]):
                 skewed = (position, how)
-    endless = explore.misses(graph, lambda state: done.get(state, False)) if graph.complete else None
+    endless = explore.misses(graph, lambda state: done.get(state, False), is_fair) if graph.complete else None
     return Exploration(rollout, graph, needed, endless, short, outage, _peak(rollout, graph), skewed, rolls, ends)
 
 

@@ -19,6 +19,7 @@ import msgspec
 from seatrial.check import machines
 from seatrial.check.model import symmetry
 from seatrial.check.model.control import Control, Memory
+from seatrial.check.model.faults import NONE, Crashing, Failing, Faults, Left
 from seatrial.check.model.model import Model, Mover
 from seatrial.check.model.pods import Ageing, Outcome, Placing, Running
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
@@ -74,6 +75,8 @@ class Revision:
     action: str
     works: bool = True
     """Whether its containers stay up."""
+    more: int = 0
+    """Replicas that are asked for beside those there were."""
 
     def marked(self, template: PodTemplateSpec) -> PodTemplateSpec:
         annotations = {key: value for key, value in template.metadata.annotations.items() if key != RESTARTED}
@@ -87,6 +90,12 @@ UPGRADE: Final = (Revision("new", "changes the pod template"),)
 ROLLBACK: Final = (
     Revision("broken", "changes the pod template to one whose containers crash", works=False),
     Revision("", "takes the change back"),
+)
+
+
+EDITED: Final = (
+    Revision("new", "changes the pod template"),
+    Revision("newer", "changes the pod template again, and asks for one pod more", more=1),
 )
 
 
@@ -108,6 +117,7 @@ class Setting:
     """Those of the workload's namespace."""
     dying: tuple[Node, ...] = ()
     """Nodes that fall silent once the install is complete, and stay so: as they are from then on."""
+    faults: Faults = NONE
     collapses: bool = True
     reduces: bool = True
     """Pods are placed before anything else happens, where that decides nothing."""
@@ -118,7 +128,7 @@ class Setting:
         """What it is about: two settings with the same have the same answers."""
         nodes = b"\n".join(canonical(node) for node in self.nodes)
         named = " ".join(sorted(self.named_nodes)).encode()
-        plan = " ".join(revision.mark for revision in self.plan).encode()
+        plan = " ".join([*(revision.mark for revision in self.plan), str(self.faults)]).encode()
         rest = sorted(canonical(item) for item in (*self.others, *self.quotas, *self.limits, *self.dying))
         return (canonical(self.workload), nodes, named, plan, *rest)
 
@@ -137,7 +147,8 @@ class Rollout:
         self.pool = pool = Pool(self.kind.forget)
         self._done = Memo(self._is_done)
         counted = (ResourceQuota,) if setting.quotas else ()
-        self.space = space = Space((*self.kind.holds, *counted, Pod, Node, Progress))
+        faulty = setting.faults.containers or setting.faults.nodes
+        self.space = space = Space((*self.kind.holds, *counted, Pod, Node, Progress, *([Left] if faulty else [])))
         at_once = together and _waits_for_none(workload) and not counted
         # Pods of other ReplicaSets only rank a ReplicaSet's by the node they share: on one node all rank alike.
         ignores = (Relation.SIBLING,) if together else ()
@@ -152,14 +163,18 @@ class Rollout:
                 ignores=ignores,
                 stops_at_once=at_once,
                 limits=setting.limits,
+                stops_between_writes=setting.faults.between_writes,
             )
             for each in CONTROLLERS
             if each.name in self.kind.controllers or (each.subject is ResourceQuota and counted)
         ]
+        running = Running(pool, space, self._behaves, setting.minor)
         movers: list[Mover] = [
             *self.controls,
             Placing(pool, space, setting.others, setting.minor),
-            Running(pool, space, self._behaves, setting.minor),
+            running,
+            *([Crashing(pool, space, running)] if setting.faults.containers else []),
+            *([Failing(pool, space)] if setting.faults.nodes else []),
             *([Ageing(pool, space, workload.spec.min_ready_seconds)] if workload.spec.min_ready_seconds else []),
             User(pool, space, self._plan(), (*self.kind.judged, *([Node, Pod] if setting.dying else []))),
         ]
@@ -168,9 +183,9 @@ class Rollout:
             pool,
             space,
             (workload, *nodes, *setting.quotas),
-            (Progress(0),),
+            (Progress(0), *([Left(setting.faults.containers, setting.faults.nodes)] if faulty else [])),
             movers,
-            rename=symmetry.Renaming(pool, exchangeable, (space.pods,)) if exchangeable else None,
+            rename=symmetry.Renaming(pool, exchangeable, (space.pods, space.slots[Node])) if exchangeable else None,
             # Where stopping pods are gone at once and every pod has room, one that has yet to be placed is like one
             # that has yet to start: it is no more available, and it goes first when its ReplicaSet shrinks.
             at_once=(Placing.name,) if at_once and setting.reduces else (),
@@ -240,7 +255,11 @@ class Rollout:
         assert isinstance(before, Deployment | StatefulSet | DaemonSet)
         if waits and not self.kind.done(before, objects, self._dead):
             return None
-        return ((before, with_template(before, revision.marked(before.spec.template))),)
+        after = with_template(before, revision.marked(before.spec.template))
+        if revision.more and not isinstance(after, DaemonSet):
+            replicas = machines.replicas(after) + revision.more
+            after = msgspec.structs.replace(after, spec=msgspec.structs.replace(after.spec, replicas=replicas))
+        return ((before, after),)
 
     def _lose_nodes(self, objects: Objects) -> Sequence[Pair] | None:
         (workload,) = objects[type(self.setting.workload)]
@@ -287,7 +306,7 @@ def _any_node_will_do(setting: Setting) -> Node | None:
     """One node to stand for all that can take the pods, if it decides nothing which of them a pod is on.
 
     So it is when no rule relates the pods to each other and such nodes together hold all the pods there can be: every
-    replica of two templates, stopping or not, and every surge pod. They are equal, so then there is always a node for
+    replica of each template, stopping or not, and every surge pod. They are equal, so then there is always a node for
     the next. Where a pod is also ranks it among those that a ReplicaSet may delete, behind being ready and before how
     long: with minReadySeconds it matters. Equal pods then stay equal when they are placed, which saves most states.
     """
@@ -304,7 +323,11 @@ def _any_node_will_do(setting: Setting) -> Node | None:
             return None
     if any(rule.when_unsatisfiable != "ScheduleAnyway" for rule in template.spec.topology_spread_constraints):
         return None
-    count = 2 * (machines.replicas(workload) + machines.resolved_surge(workload))
+    if setting.faults.nodes:
+        return None
+    templates = len({"", *(revision.mark for revision in setting.plan)})
+    more = sum(revision.more for revision in setting.plan)
+    count = templates * (machines.replicas(workload) + more + machines.resolved_surge(workload))
     clones = machines.pods_of(workload, count)
     feasible = [
         node

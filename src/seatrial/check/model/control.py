@@ -23,13 +23,13 @@ from typing import Any, Final
 from seatrial.check.model import ties
 from seatrial.check.model.places import Looked
 from seatrial.check.model.pool import NOW, Pool
-from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
+from seatrial.check.model.space import ABSENT, FAULT, Effect, Memo, Slot, Space, State
 from seatrial.check.model.ties import DrawnName
 from seatrial.check.model.writing import Execution
 from seatrial.control import relations
 from seatrial.control.batches import execute
-from seatrial.control.controller import NEWEST_MINOR, Controller, Read, Relation, Seen
-from seatrial.control.writes import RecordEvent
+from seatrial.control.controller import NEWEST_MINOR, Controller, Decision, Read, Relation, Seen
+from seatrial.control.writes import RecordEvent, RefusedError
 from seatrial.kube.objects import LimitRange, Object, PodDisruptionBudget, ResourceQuota, canonical
 
 TIE_ORDERS: Final = 60
@@ -103,6 +103,8 @@ class _Answer:
 
     effect: Effect | None
     written: tuple[tuple[int, str], ...]
+    cut_short: tuple[Effect, ...] = ()
+    """What is left where the controller stops between two writes."""
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
@@ -164,8 +166,10 @@ class Control:
         ignores: Sequence[Relation] = (),
         stops_at_once: bool = False,
         limits: Sequence[LimitRange] = (),
+        stops_between_writes: bool = False,
     ) -> None:
         self.name = controller.name
+        self._stops_between_writes = stops_between_writes
         self._execute = partial(Execution, pool, stops_at_once=stops_at_once, limits=tuple(limits))
         self._controller = controller
         self._pool = pool
@@ -351,7 +355,7 @@ class Control:
             self._attempts_left -= 1
             return None
         self._attempts_left = ATTEMPTS
-        return () if answer.effect is None else (answer.effect,)
+        return () if answer.effect is None else (answer.effect, *answer.cut_short)
 
     def _ask(
         self, subject: int, memory: int, door: Sequence[Slot], sights: Sequence[_Sight]
@@ -370,7 +374,8 @@ class Control:
         found: dict[tuple[tuple[int, int], ...], Effect] = {}
         for answer in answers:
             if answer.effect is not None:
-                found.setdefault(answer.effect.pairs, answer.effect)
+                for effect in (answer.effect, *answer.cut_short):
+                    found.setdefault(effect.pairs, effect)
         return tuple(found.values()), any(number in others for answer in answers for number, _ in answer.written)
 
     def _by_groups(
@@ -475,7 +480,26 @@ class Control:
             "; ".join(dict.fromkeys(event.message for event in events)),
             "; ".join(dict.fromkeys(event.message for event in events if event.type == "Warning")),
         )
-        return _Answer(effect, execution.written)
+        cut_short = self._cut_short(subject, memory, named, decision) if self._stops_between_writes else ()
+        return _Answer(effect, execution.written, tuple(each for each in cut_short if each.pairs != effect.pairs))
+
+    def _cut_short(
+        self, subject: int, memory: int, named: dict[tuple[type, str, str], tuple[int, Object]], decision: Decision
+    ) -> Iterator[Effect]:
+        """The effects of the first writes only. What the controller was to be told again is lost with it."""
+        writes = [write for write in decision.writes if not isinstance(write, RecordEvent)]
+        for count in range(1, len(writes)):
+            execution = self._execute(named)
+            try:
+                for write in writes[:count]:
+                    execution.make(write)
+            except RefusedError:
+                return
+            pairs = [*execution.pairs(), *([(memory, ABSENT)] if memory != ABSENT else [])]
+            if pairs:
+                what = f"stops after {count} of {len(writes)} writes"
+                label = (FAULT, (self.name, subject, count))
+                yield Effect(label, tuple(sorted(pairs)), self._controller.actor, what)
 
 
 def _ordered(seen: Sequence[list[tuple[int, int]]], orders: Mapping[int, Sequence[int]]) -> list[list[tuple[int, int]]]:

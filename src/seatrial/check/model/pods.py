@@ -166,11 +166,16 @@ class Running:
             return ()
         found = []
         for outcome in self._behaves(item):
-            new = self._pool.intern(msgspec.structs.replace(item, status=self._status(item, outcome)))
+            new = self.come_to(pod, outcome)
             if new != pod:
                 label = (f"{self.name} {outcome.name}", pod)
                 found.append(Effect(label, ((pod, new),), "Node", f"{where} {outcome.value}"))
         return tuple(found)
+
+    def come_to(self, pod: int, outcome: Outcome) -> int:
+        """The pod once its containers have come to this."""
+        item: Pod = self._pool[pod]
+        return self._pool.intern(msgspec.structs.replace(item, status=self._status(item, outcome)))
 
     def _status(self, pod: Pod, outcome: Outcome) -> object:
         """The status that the life cycle gives the pod once its containers have come to this."""

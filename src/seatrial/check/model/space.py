@@ -18,6 +18,8 @@ State = tuple[Slot, ...]
 Pairs = tuple[tuple[int, int], ...]
 Label = tuple[str, Hashable]
 """Who acts, and on what: two moves with one label are one thing that can be put off."""
+FAULT: Final = "fault"
+"""Begins the label of what may be put off for ever."""
 ABSENT: Final = -1
 
 

@@ -108,6 +108,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
         "rollout/keeps-serving",
         "rollout/bounded-surge",
         "rollout/spread",
+        "rollout/withstands",
     ),
     "scale": ("scale/stable", "scale/bounded"),
     "evict": ("evict/stable",),

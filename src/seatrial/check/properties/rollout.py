@@ -15,13 +15,17 @@ ends. With the strategy OnDelete, or below a partition, pods change only when so
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 import msgspec
 
-from seatrial.check import explore, machines, story
+from seatrial.check import explore, machines, quotas, story
+from seatrial.check.model.faults import NONE, Faults
 from seatrial.check.properties import Property, Question
 from seatrial.check.rolling import Exploration, guarded, run, setting
 from seatrial.check.rolling import wanted as wanted_pods
-from seatrial.check.rollouts import ROLLBACK, UPGRADE, Setting, Workload
+from seatrial.check.rollouts import EDITED, ROLLBACK, UPGRADE, Setting, Workload
 from seatrial.check.system import Entry, Place
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.kube.objects import (
@@ -38,6 +42,14 @@ ROLLS_BACK = "rollout/rollback"
 BOUNDED = "rollout/bounded-surge"
 SPREAD = "rollout/spread"
 KEEPS_SERVING = "rollout/keeps-serving"
+WITHSTANDS = "rollout/withstands"
+DISTURBED: Final = 2
+"""The most pods of a workload whose rollout is explored with faults, which multiply the states."""
+DISTURBANCES: Final = (
+    (UPGRADE, Faults(containers=1, between_writes=True)),
+    (UPGRADE, Faults(nodes=1)),
+    (EDITED, NONE),
+)
 LARGEST = 500
 """Of a workload of more pods even the first states are too many."""
 _PREMISE = "the system has a Deployment, a StatefulSet or a DaemonSet that asks for pods and rolls out by itself"
@@ -81,6 +93,16 @@ PROPERTIES = (
         sometimes="some state lies after the change",
     ),
     Property(
+        name=WITHSTANDS,
+        asks="does a rollout end all the same if something breaks meanwhile, or somebody changes the workload again?",
+        formally=(
+            "every fair run satisfies GF done, also if one ready container crashes and controllers stop between two "
+            "writes, if one node falls silent and comes back, or if template and replicas are changed again at any time"
+        ),
+        premise=f"{_PREMISE}, at most {DISTURBED} of them, in a namespace without a quota",
+        sometimes="some run reaches done after the last fault",
+    ),
+    Property(
         name=SPREAD,
         asks="do the pods lie as their spread constraints ask once a rollout is complete?",
         formally="in every state with done, for every constraint with DoNotSchedule: most - least <= maxSkew",
@@ -100,10 +122,23 @@ ASSUMPTIONS = {
     "rollout/template-change": "one rollout follows, to a template of the same needs",
     "rollout/broken-template": "containers of the changed template crash before they are ready, every time",
     "nodes/silent-stay-so": "nodes that the files show as not ready fell silent after the install, and stay silent",
+    "containers/crash<=1": "one container that was ready crashes and is started again",
+    "controllers/stop": "controllers stop between two writes and come back, having lost what they kept in memory",
+    "nodes/return": "one node falls silent and comes back before its pods are evicted",
+    "user/edits": "somebody changes the template again and asks for one pod more, at any time",
     "storage/binds": "claims are bound and volumes attach wherever their pods go",
     "ties/sampled": "of pods that only names tell apart 60 choices were tried",
 }
 ALWAYS = ("nodes/fail=0", "others/steady", "controllers/fresh")
+DISTURBED_BY = (
+    "others/steady",
+    "controllers/fresh",
+    "containers/crash<=1",
+    "controllers/stop",
+    "nodes/return",
+    "user/edits",
+    "rollout/template-change",
+)
 ASSUMED = {
     UPGRADE: (*ALWAYS, "containers/healthy", "rollout/template-change"),
     ROLLBACK: (*ALWAYS, "containers/healthy", "rollout/broken-template"),
@@ -154,7 +189,53 @@ def _workload(question: Question, entry: Entry, workload: Workload, wanted: froz
             # The entry is kept with the verdicts, so that no other can get its identity.
             question.known[key] = (entry, _explored(question, entry, asked, guard))
         verdicts += [verdict for verdict in question.known[key][1] if verdict.property in wanted]
+    limited = quotas.of_namespace(question.system, workload.metadata.namespace)
+    if WITHSTANDS in wanted and not limited and wanted_pods(workload, question.nodes) <= DISTURBED:
+        verdicts += _withstands(question, entry, workload)
     return verdicts
+
+
+def _withstands(question: Question, entry: Entry, workload: Workload) -> list[Verdict]:
+    """Only where the undisturbed rollout ends: what does not end anyway is not the faults' doing."""
+    found: list[Exploration] = []
+    for plan, faults in ((UPGRADE, NONE), *DISTURBANCES):
+        asked = replace(setting(question, workload, question.nodes, plan), faults=faults)
+        key = (asked.asked, WITHSTANDS)
+        if key not in question.known:
+            question.known[key] = run(asked, question.budget.about(str(entry.key)))
+        each: Exploration = question.known[key]
+        if faults == NONE and plan is UPGRADE:
+            if each.endless is not None or not each.graph.complete or asked.dying:
+                return []
+            continue
+        found.append(each)
+        if each.endless is not None or not each.graph.complete:
+            break
+    last = found[-1]
+    verdict = Verdict(
+        property=WITHSTANDS,
+        subject=str(entry.key),
+        verdict=Answer.PROVED,
+        message="a rollout ends too if a container, a controller or a node fails meanwhile, or it is changed again",
+        method="exploration",
+        covered=Covered(sum(len(each.graph.edges) for each in found), sum(each.graph.transitions for each in found)),
+        assumptions=(question.machines.name, *DISTURBED_BY),
+    )
+    if not last.graph.complete:
+        return [_unknown(last, verdict)]
+    if last.endless is None:
+        return [verdict]
+    told = _tell(question, verdict, last, last.endless.entry, last.endless)
+    return [
+        msgspec.structs.replace(
+            verdict,
+            verdict=Answer.REFUTED,
+            message=f"a rollout that is disturbed never ends: {told.reason}",
+            places=(entry.place("spec"),),
+            trace=told.steps,
+            loop=told.loop,
+        )
+    ]
 
 
 def _explored(
