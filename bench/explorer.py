@@ -8,11 +8,12 @@ from __future__ import annotations
 import resource
 import time
 
-from seatrial.check import explore, rolling
+from seatrial.check import explore
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
 from seatrial.check.model.model import Model
-from seatrial.check.rollouts import Rollout, Setting
+from seatrial.check.runs import rolling
+from seatrial.check.runs.rollouts import Rollout, Setting
 from seatrial.control import admission
 from seatrial.kube.objects import Deployment, parse_as
 

@@ -20,10 +20,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from seatrial.check import machines, quotas, rolling
+from seatrial.check import machines
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
-from seatrial.check.rollouts import KINDS, RESTARTED, ROLLBACK, UPGRADE, Revision, Setting, Workload
+from seatrial.check.runs import quotas, rolling
+from seatrial.check.runs.rollouts import KINDS, RESTARTED, ROLLBACK, UPGRADE, Revision, Setting, Workload
 from seatrial.control import admission, relations, scheduler
 from seatrial.control.controller import Controller
 from seatrial.control.manager import CONTROLLERS

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seatrial import project
-from seatrial.check import admissions, judge
+from seatrial.check import judge
+from seatrial.check.reading import admissions
+from seatrial.check.reading.templates import templates
 from seatrial.check.system import System
-from seatrial.check.templates import templates
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.control.ownership import is_ready
 from seatrial.kube.objects import Pod

@@ -14,7 +14,7 @@ from seatrial.check.budget import Budget
 from seatrial.check.model.pods import Outcome, facts
 from seatrial.check.model.space import State
 from seatrial.check.model.user import Objects
-from seatrial.check.rollouts import KINDS, RESTARTED, Rollout, Setting
+from seatrial.check.runs.rollouts import KINDS, RESTARTED, Rollout, Setting
 from seatrial.check.story import Run
 from seatrial.cli.reenactment import _of, _Stage
 from seatrial.control.lifecycle import sync

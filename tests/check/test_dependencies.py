@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from seatrial import project
-from seatrial.check import commands, dependencies
-from seatrial.check.dependencies import Edge, Means, Need
+from seatrial.check.reading import commands, dependencies
+from seatrial.check.reading.dependencies import Edge, Means, Need
 from seatrial.check.system import dotted
 
 SERVICES = """

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from seatrial.check import rolling
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
 from seatrial.check.model.faults import NONE, Faults, Left
 from seatrial.check.model.space import FAULT, State
-from seatrial.check.rollouts import EDITED, UPGRADE, Setting
+from seatrial.check.runs import rolling
+from seatrial.check.runs.rollouts import EDITED, UPGRADE, Setting
 from seatrial.control import nodelifecycle
 from seatrial.control.ownership import ready_since
 from seatrial.kube.objects import DaemonSet, Deployment, Node, Pod, StatefulSet

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from seatrial.check.machines import ordinary
-from seatrial.check.rollouts import Workload
+from seatrial.check.runs.rollouts import Workload
 from seatrial.kube.objects import DaemonSet, Deployment, StatefulSet
 from tests.check.oracle import PODS, Case, TooLargeError, answers, checked, difference, workload
 

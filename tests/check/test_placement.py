@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from seatrial.check import room
-from seatrial.check.arrivals import TooManyError, arrange
-from seatrial.check.ground import Ground
 from seatrial.check.machines import Group, on
+from seatrial.check.placing import room
+from seatrial.check.placing.arrivals import TooManyError, arrange
+from seatrial.check.placing.ground import Ground
 from seatrial.check.properties.schedule import fits
 from seatrial.control import scheduler
 from seatrial.kube.objects import Node, Pod, parse_as

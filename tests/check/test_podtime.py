@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
 from seatrial import project
-from seatrial.check import explore, judge, startuptime
-from seatrial.check.podtime import Answer as Found
-from seatrial.check.podtime import PodTime
+from seatrial.check import explore, judge
+from seatrial.check.reading import startuptime
+from seatrial.check.runs.podtime import Answer as Found
+from seatrial.check.runs.podtime import PodTime
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.control.lifecycle import sync
 from seatrial.control.lifecycle.facts import (

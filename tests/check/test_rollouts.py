@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from seatrial import project
-from seatrial.check import explore, judge, rolling
+from seatrial.check import explore, judge
 from seatrial.check.budget import Budget
 from seatrial.check.machines import ordinary
-from seatrial.check.rollouts import Rollout, Setting
+from seatrial.check.runs import rolling
+from seatrial.check.runs.rollouts import Rollout, Setting
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.control import admission
 from seatrial.control.ownership import is_ready

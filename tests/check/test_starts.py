@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seatrial import project
-from seatrial.check import dependencies, explore, judge, starts
-from seatrial.check.dependencies import Edge, Means, Need
+from seatrial.check import explore, judge
 from seatrial.check.machines import ordinary
+from seatrial.check.reading import dependencies
+from seatrial.check.reading.dependencies import Edge, Means, Need
+from seatrial.check.reading.templates import templates
+from seatrial.check.runs import starts
 from seatrial.check.system import System
-from seatrial.check.templates import templates
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.control.ownership import is_ready
 from seatrial.kube.objects import EndpointSlice, Pod, Service

@@ -14,7 +14,7 @@ from seatrial.check.budget import Budget
 from seatrial.check.endless import recurrent
 from seatrial.check.model.keeping import Faults
 from seatrial.check.properties import evict
-from seatrial.check.upkeep import ENDING, OPTIONAL, Keep, Upkeep
+from seatrial.check.runs.upkeep import ENDING, OPTIONAL, Keep, Upkeep
 from seatrial.cluster.cluster import NodeShape
 from seatrial.cluster.virtual import VirtualCluster
 from seatrial.control.addons import descheduler

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatrial.check import graph
+from seatrial.check.reading import graph
 from seatrial.cli import drawing, main
 
 SHOP = Path(__file__).parents[2] / "examples/shop/deploy"

@@ -403,7 +403,7 @@ def inventory(system: System) -> tuple[tuple[Node, ...], Assumption]:
 
 def _in_any_order(system: System, nodes: Sequence[Node]) -> bool:
     """Whether counting shows that no pod without rules about others can be left over."""
-    from seatrial.check import room
+    from seatrial.check.placing import room
 
     minor = int(system.version.split(".")[1])
     groups = crowd(system, nodes, surge=True, scaled=True)

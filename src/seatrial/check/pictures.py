@@ -114,6 +114,10 @@ done ──▶ change that crashes ──▶ taken back at any moment ──▶ 
 available   ▔▔▔▔▁▁▁▁▁▁▁▁▁▁▁▁   a change whose containers never get ready
             1 ┄┄┄┄┄┄┄┄┄┄┄┄┄┄   never below
 """,
+    "rollout/withstands": """
+done ──▶ change ──▶ ... ─ a fault, at any moment ─▶ ... ──▶ done ⟲
+                          container, node, lost event, another change
+""",
     "rollout/bounded-surge": """
 asked for   replicas + maxSurge ┄┄┄┄┄┄┄┄┄┄┄┄┄┄  never above
             all ReplicaSets     ▁▁▔▔▔▔▔▔▔▔▔▔▁▁

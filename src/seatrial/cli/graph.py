@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seatrial.check.graph import Arrow, Graph, Node
+    from seatrial.check.reading.graph import Arrow, Graph, Node
 
 SUMMARY = "show what refers to what and who needs whom, with the file and line of each arrow"
 EXAMPLES = """\
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from seatrial import project
-    from seatrial.check import graph
     from seatrial.check.properties import Question
+    from seatrial.check.reading import graph
     from seatrial.check.verdicts import Assumption
 
     system = project.load(args.paths)

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from seatrial.check import admissions, finalizers
-from seatrial.check.admissions import Blocked, Webhook
 from seatrial.check.model.pool import NOW
 from seatrial.check.properties import Property, Question
+from seatrial.check.reading import admissions, finalizers
+from seatrial.check.reading.admissions import Blocked, Webhook
+from seatrial.check.reading.templates import Template, templates
 from seatrial.check.system import Place, System
-from seatrial.check.templates import Template, templates
 from seatrial.check.verdicts import Answer, Step, Verdict
 from seatrial.control import admission, limitranges, podsecurity, quota, webhooks
 from seatrial.kube.objects import (

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from seatrial.check import machines
-from seatrial.check.budgets import Budgets, Share, selects
-from seatrial.check.drains import Drains, Way
-from seatrial.check.ground import stage, told
 from seatrial.check.machines import Workload
+from seatrial.check.placing.budgets import Budgets, Share, selects
+from seatrial.check.placing.drains import Drains, Way
+from seatrial.check.placing.ground import stage, told
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, Place
 from seatrial.check.verdicts import Answer, Covered, Field, Step, Verdict

@@ -18,12 +18,12 @@ import msgspec
 
 from seatrial.check import explore, machines, story
 from seatrial.check.endless import Recurrent, recurrent, round_trip
-from seatrial.check.ground import called_by_name
 from seatrial.check.model import keeping
 from seatrial.check.model.space import State
+from seatrial.check.placing.ground import called_by_name
 from seatrial.check.properties import Property, Question
+from seatrial.check.runs.upkeep import ENDING, KEPT, OPTIONAL, Keep, Kept, Upkeep
 from seatrial.check.system import Entry, Place
-from seatrial.check.upkeep import ENDING, KEPT, OPTIONAL, Keep, Kept, Upkeep
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.control import scheduler
 from seatrial.control.addons import descheduler

@@ -14,9 +14,11 @@ from typing import Final
 
 import msgspec
 
-from seatrial.check import explore, jobs, startuptime
+from seatrial.check import explore
 from seatrial.check.model.pool import NOW
 from seatrial.check.properties import Parameter, Property, Question
+from seatrial.check.reading import startuptime
+from seatrial.check.runs import jobs
 from seatrial.check.system import Entry, Path
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict
 from seatrial.control.job.sync import managed_elsewhere

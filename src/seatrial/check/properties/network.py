@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seatrial.check import dependencies
 from seatrial.check.properties import Property, Question
+from seatrial.check.reading import dependencies
+from seatrial.check.reading.templates import Template, templates
+from seatrial.check.reading.templates import behind as pods_behind
 from seatrial.check.system import Entry, Path, Place
-from seatrial.check.templates import Template, templates
-from seatrial.check.templates import behind as pods_behind
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.control import policies
 from seatrial.control.policies import Party, Passage

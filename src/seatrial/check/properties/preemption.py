@@ -18,11 +18,12 @@ from typing import Final
 
 import msgspec
 
-from seatrial.check import machines, room
-from seatrial.check.arrivals import Arrivals, Layout, State
-from seatrial.check.ground import Ground, stage, told
+from seatrial.check import machines
 from seatrial.check.machines import Group
 from seatrial.check.model.pool import LONG_AGO
+from seatrial.check.placing import room
+from seatrial.check.placing.arrivals import Arrivals, Layout, State
+from seatrial.check.placing.ground import Ground, stage, told
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, System
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict

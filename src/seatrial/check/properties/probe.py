@@ -16,13 +16,14 @@ from typing import Any, Final
 
 import msgspec
 
-from seatrial.check import dependencies, explore, machines, startuptime, story
-from seatrial.check.dependencies import Edge, Means
-from seatrial.check.podtime import Answer as Found
-from seatrial.check.podtime import Label, Moment, PodTime
+from seatrial.check import explore, machines, story
 from seatrial.check.properties import Parameter, Property, Question
+from seatrial.check.reading import dependencies, startuptime
+from seatrial.check.reading.dependencies import Edge, Means
+from seatrial.check.reading.templates import Template, templates
+from seatrial.check.runs.podtime import Answer as Found
+from seatrial.check.runs.podtime import Label, Moment, PodTime
 from seatrial.check.system import Path, Place
-from seatrial.check.templates import Template, templates
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict
 from seatrial.control.lifecycle.facts import ProbeOutcome
 from seatrial.kube.objects import Container, Pod, Probe

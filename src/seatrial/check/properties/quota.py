@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from seatrial.check import machines, quotas
+from seatrial.check import machines
 from seatrial.check.edits import Change, Changes
 from seatrial.check.model.pool import NOW
 from seatrial.check.properties import Property, Question
+from seatrial.check.runs import quotas
 from seatrial.check.system import Entry, Path
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.control import quota

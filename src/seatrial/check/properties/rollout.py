@@ -20,12 +20,13 @@ from typing import Final
 
 import msgspec
 
-from seatrial.check import explore, machines, quotas, story
+from seatrial.check import explore, machines, story
 from seatrial.check.model.faults import NONE, Faults
 from seatrial.check.properties import Property, Question
-from seatrial.check.rolling import Exploration, guarded, run, setting
-from seatrial.check.rolling import wanted as wanted_pods
-from seatrial.check.rollouts import EDITED, ROLLBACK, UPGRADE, Setting, Workload
+from seatrial.check.runs import quotas
+from seatrial.check.runs.rolling import Exploration, guarded, run, setting
+from seatrial.check.runs.rolling import wanted as wanted_pods
+from seatrial.check.runs.rollouts import EDITED, ROLLBACK, UPGRADE, Setting, Workload
 from seatrial.check.system import Entry, Place
 from seatrial.check.verdicts import Answer, Covered, Verdict
 from seatrial.kube.objects import (

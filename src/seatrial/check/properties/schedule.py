@@ -18,10 +18,11 @@ from math import prod
 
 import msgspec
 
-from seatrial.check import cores, machines, room
-from seatrial.check.arrivals import Arrivals, Move, State, TooManyError, arrange
-from seatrial.check.ground import Ground, told
+from seatrial.check import machines
 from seatrial.check.machines import Group
+from seatrial.check.placing import cores, room
+from seatrial.check.placing.arrivals import Arrivals, Move, State, TooManyError, arrange
+from seatrial.check.placing.ground import Ground, told
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, Place, System
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict

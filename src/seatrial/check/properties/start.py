@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from seatrial.check import dependencies, starts
-from seatrial.check.dependencies import Edge, Means, Need
 from seatrial.check.model.space import ABSENT, Effect, State
 from seatrial.check.properties import Property, Question
+from seatrial.check.reading import dependencies
+from seatrial.check.reading.dependencies import Edge, Means, Need
+from seatrial.check.reading.templates import Template, templates
+from seatrial.check.runs import starts
 from seatrial.check.system import Place
-from seatrial.check.templates import Template, templates
 from seatrial.check.verdicts import Answer, Covered, Field, Step, Verdict
 from seatrial.control.ownership import is_ready
 from seatrial.kube.objects import DaemonSet, Pod, ReplicaSet, Service

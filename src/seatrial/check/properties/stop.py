@@ -18,11 +18,11 @@ from typing import Final
 
 import msgspec
 
-from seatrial.check import commands, startuptime
 from seatrial.check.model.pool import LONG_AGO, NOW
 from seatrial.check.properties import Property, Question
+from seatrial.check.reading import commands, startuptime
+from seatrial.check.reading.templates import Template, behind, templates
 from seatrial.check.system import Path
-from seatrial.check.templates import Template, behind, templates
 from seatrial.check.verdicts import Answer, Step, Verdict
 from seatrial.control.lifecycle import sync
 from seatrial.control.lifecycle.facts import (

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from seatrial.check import machines
-from seatrial.check.arrivals import State
-from seatrial.check.claims import Storage, class_of
-from seatrial.check.ground import Ground, told
 from seatrial.check.model.pool import NOW, with_metadata
+from seatrial.check.placing.arrivals import State
+from seatrial.check.placing.claims import Storage, class_of
+from seatrial.check.placing.ground import Ground, told
 from seatrial.check.properties import Property, Question
 from seatrial.check.system import Entry, System
 from seatrial.check.verdicts import Answer, Covered, Step, Verdict

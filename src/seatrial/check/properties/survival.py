@@ -22,9 +22,9 @@ from typing import Final
 import msgspec
 
 from seatrial.check import machines
-from seatrial.check.budgets import Budgets
-from seatrial.check.drains import Drains, Way
-from seatrial.check.ground import told
+from seatrial.check.placing.budgets import Budgets
+from seatrial.check.placing.drains import Drains, Way
+from seatrial.check.placing.ground import told
 from seatrial.check.properties import Parameter, Property, Question
 from seatrial.check.properties.drain import Guarded, drains_of, guards
 from seatrial.check.system import Entry, Place

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from seatrial.check.reading.templates import Template, behind
 from seatrial.check.system import Entry, Path, System
-from seatrial.check.templates import Template, behind
 from seatrial.control import webhooks
 from seatrial.control.webhooks import Request
 from seatrial.kube.objects import JsonObject

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from seatrial.check import commands
+from seatrial.check.reading import commands
+from seatrial.check.reading.templates import Template, behind, templates
 from seatrial.check.system import Entry, Path, System
-from seatrial.check.templates import Template, behind, templates
 from seatrial.control.names import DOMAIN
 from seatrial.kube import selectors
 from seatrial.kube.objects import ConfigMap, Container, Probe, Secret, Service, StatefulSet

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from seatrial.check.reading.templates import templates
 from seatrial.check.system import Entry, System
-from seatrial.check.templates import templates
 from seatrial.control import access, bootstrap_policy
 from seatrial.control.access import Attributes, Given, User
 from seatrial.kube.objects import ClusterRole, ClusterRoleBinding, CustomResourceDefinition, Object, RoleBinding, parse

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from seatrial.check import machines
-from seatrial.check.arrivals import Arrivals, Move, State
-from seatrial.check.budgets import Budgets, Share
 from seatrial.check.explore import Graph
-from seatrial.check.ground import Ground
 from seatrial.check.machines import Group, Workload
 from seatrial.check.model import symmetry
 from seatrial.check.model.pool import NOW
+from seatrial.check.placing.arrivals import Arrivals, Move, State
+from seatrial.check.placing.budgets import Budgets, Share
+from seatrial.check.placing.ground import Ground
 from seatrial.control import scheduler
 from seatrial.control.addons import moves
 from seatrial.control.scheduler.board import terms_of

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as changed
 
-from seatrial.check.arrivals import Arrivals, TooManyError, arrange
 from seatrial.check.machines import Group
+from seatrial.check.placing.arrivals import Arrivals, TooManyError, arrange
 from seatrial.check.system import Entry, Path, Place, System
 from seatrial.kube.objects import Node, Pod, PodSpec
 

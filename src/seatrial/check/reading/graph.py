@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from seatrial.check import dependencies
 from seatrial.check.properties import Question, references
+from seatrial.check.reading import dependencies
+from seatrial.check.reading.templates import templates
 from seatrial.check.references.inventory import TEMPLATES
 from seatrial.check.system import Place
-from seatrial.check.templates import templates
 
 SORTS: Final[Mapping[str, frozenset[str]]] = {
     "workload": frozenset(TEMPLATES),

@@ -20,7 +20,7 @@ from seatrial.check.model.keeping import Draining, Faults, Filling, Keeping, Pla
 from seatrial.check.model.model import Model, Mover
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import Label, Space, State
-from seatrial.check.rollouts import KINDS
+from seatrial.check.runs.rollouts import KINDS
 from seatrial.control import deployment, disruption, replicaset, replicationcontroller, statefulset
 from seatrial.control.addons import descheduler
 from seatrial.control.controller import NEWEST_MINOR, Controller, Seen

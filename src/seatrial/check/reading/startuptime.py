@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from seatrial.check import commands
+from seatrial.check.reading import commands
 from seatrial.check.system import Path
 from seatrial.kube.objects import Container, Probe
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from seatrial.check import explore, machines, quotas
+from seatrial.check import explore, machines
 from seatrial.check.budget import Budget
 from seatrial.check.model.faults import is_fair
 from seatrial.check.model.space import Memo, Slot, State
 from seatrial.check.properties import Question
-from seatrial.check.rollouts import UPGRADE, Revision, Rollout, Setting, Workload
+from seatrial.check.runs import quotas
+from seatrial.check.runs.rollouts import UPGRADE, Revision, Rollout, Setting, Workload
 from seatrial.check.system import System
 from seatrial.control import nodelifecycle
 from seatrial.control.scheduler import spread

@@ -20,12 +20,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from seatrial.check import machines
-from seatrial.check.dependencies import Edge, Means, Need, backers
 from seatrial.check.model.control import Control, Memory
 from seatrial.check.model.model import Model, Mover
 from seatrial.check.model.pool import LONG_AGO, NOW, Pool, with_metadata
 from seatrial.check.model.space import ABSENT, Effect, Memo, Slot, Space, State
-from seatrial.check.templates import Template
+from seatrial.check.reading.dependencies import Edge, Means, Need, backers
+from seatrial.check.reading.templates import Template
 from seatrial.control import admission, endpointslice, names, reach, relations, scheduler
 from seatrial.control.controller import NEWEST_MINOR
 from seatrial.control.lifecycle import sync

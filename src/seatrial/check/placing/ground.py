@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
-from seatrial.check import machines, room
-from seatrial.check.arrivals import Arrivals, Move
+from seatrial.check import machines
 from seatrial.check.machines import Group, Workload
+from seatrial.check.placing import room
+from seatrial.check.placing.arrivals import Arrivals, Move
 from seatrial.check.properties import Question
 from seatrial.check.system import System
 from seatrial.check.verdicts import Field, Step

@@ -1,0 +1,1 @@
+"""Where pods go: every order of arrival, drains, claims, and why there is no place."""
