@@ -98,7 +98,7 @@ PROPERTIES = (
         asks="does a rollout end all the same if something breaks meanwhile, or somebody changes the workload again?",
         formally=(
             "every fair run satisfies GF done, also if one ready container crashes and controllers stop between two "
-            "writes, if one node falls silent and comes back, or if template and replicas are changed again at any time"
+            "writes, if one node falls silent and comes back, or if the template is changed again at any time"
         ),
         premise=f"{_PREMISE}, at most {DISTURBED} of them, in a namespace without a quota",
         sometimes="some run reaches done after the last fault",
@@ -126,7 +126,7 @@ ASSUMPTIONS = {
     "containers/crash<=1": "one container that was ready crashes and is started again",
     "controllers/stop": "controllers stop between two writes and come back, having lost what they kept in memory",
     "nodes/return": "one node falls silent and comes back before its pods are evicted",
-    "user/edits": "somebody changes the template again and asks for one pod more, at any time",
+    "user/edits": "somebody changes the template again, at any time",
     "storage/binds": "claims are bound and volumes attach wherever their pods go",
     "ties/sampled": "of pods that only names tell apart 60 choices were tried",
 }

@@ -95,7 +95,7 @@ ROLLBACK: Final = (
 
 EDITED: Final = (
     Revision("new", "changes the pod template"),
-    Revision("newer", "changes the pod template again, and asks for one pod more", more=1),
+    Revision("newer", "changes the pod template again"),
 )
 
 
