@@ -23,7 +23,7 @@ MEASURE = """
 import sys, time
 from seatrial import project
 from seatrial.check import judge
-report = judge.judge(project.load([sys.argv[1]]), sys.argv[2].split(","))
+report = judge.judgement(project.load([sys.argv[1]]), sys.argv[2].split(","), repairing=False).report
 found = [v for v in report.verdicts if v.verdict.value == "refuted"] or report.verdicts
 print(time.process_time(), found[0].property, found[0].verdict.value, max(len(v.trace) for v in report.verdicts))
 """

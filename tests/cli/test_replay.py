@@ -25,7 +25,7 @@ def replay(*words: str, within: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return judge.judgement(project.load([EXAMPLE]), ["rollout/converges"]).runs[
+    return judge.judgement(project.load([EXAMPLE]), ["rollout/converges"], repairing=False).runs[
         "rollout/converges", "Deployment default/web"
     ]
 

@@ -47,7 +47,7 @@ def of_versions(key: str, default: tuple[str, ...]) -> list[tuple[str, str]]:
 
 @cache
 def judged(name: str, twin: str, version: str) -> Judgement:
-    return judge.judgement(project.load([SCENARIOS[name] / twin], version=version))
+    return judge.judgement(project.load([SCENARIOS[name] / twin], version=version), repairing=False)
 
 
 @pytest.mark.parametrize(("name", "version"), of_versions("kubernetes", ("1.37",)))

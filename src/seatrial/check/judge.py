@@ -64,10 +64,12 @@ def judgement(
     given: Mapping[str, Value] | None = None,
     closed: bool = False,
     context: Sequence[JsonObject] = (),
+    repairing: bool = True,
 ) -> Judgement:
     """The report and the changes that cure what is refuted; `given` are assumptions by name.
 
-    `context` are objects that are known to be there besides the system; `closed` says that nothing else is.
+    `context` are objects that are known to be there besides the system; `closed` says that nothing else is. Without
+    `repairing` no cures are looked for, which can take longer than the verdicts.
     """
     wanted = frozenset(name for pattern in only for name in matching(pattern))
     nodes, where = _machines(system, wanted)
@@ -79,7 +81,7 @@ def judgement(
     cures = []
     for verdict in asked:
         found: list[Cure] = []
-        if verdict.verdict is Answer.REFUTED:
+        if repairing and verdict.verdict is Answer.REFUTED:
             search = search or repairs.Search(_with_machines(question), ask, frozenset(NAMES), _proposed)
             found = search.cures(verdict)
         verdicts.append(repairs.told(verdict, found))

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from seatrial.check import edits
+from seatrial.check.budget import Budget
 from seatrial.check.edits import REMOVED, Change, Changes
 from seatrial.check.properties import Question
 from seatrial.check.system import Path, Place
@@ -22,6 +23,8 @@ from seatrial.check.verdicts import Answer, Edit, Repair, Verdict
 
 MOST_TRIED: Final = 24
 """Edits that are checked again for one verdict."""
+MOST_SECONDS: Final = 5.0
+"""What the search may take after the verdicts are there, if there is a clock."""
 MOST_WORK: Final = 4_000
 """Objects and pods that are judged again in one search: each edit asks about all of the system."""
 
@@ -50,6 +53,11 @@ class Search:
         workloads = (entry.typed for entry in question.system.entries if isinstance(entry.typed, machines.WORKLOADS))
         pods = sum(machines.replicas(workload) for workload in workloads)
         self._left = MOST_WORK // max(1, len(question.system.entries) + pods)
+        budget = question.budget
+        self._budget = budget.share(4)
+        if budget.clock is not None:
+            soon = budget.clock() + MOST_SECONDS
+            self._budget = replace(self._budget, until=soon if budget.until is None else min(soon, budget.until))
         self._failing_before: frozenset[str] | None = None
 
     def cures(self, verdict: Verdict) -> list[Cure]:
@@ -69,7 +77,7 @@ class Search:
 
     def _try(self, verdict: Verdict, changes: Changes) -> Answer | None:
         """How the system stands with the changes; None if they cure nothing or break something else."""
-        changed = _changed(self._question, changes)
+        changed = _changed(self._question, changes, self._budget)
         if changed is None or verdict.identity() in _failing(self._ask(changed, frozenset((verdict.property,)))):
             return None
         failing = _failing(self._ask(changed, self._everything))
@@ -80,8 +88,8 @@ class Search:
         return Answer.REFUTED if failing < self._failing_before else None
 
     def _over(self) -> bool:
-        budget = self._question.budget
-        return budget.until is not None and budget.clock is not None and budget.clock() > budget.until
+        until, clock = self._budget.until, self._budget.clock
+        return until is not None and clock is not None and clock() > until
 
 
 def told(verdict: Verdict, cures: Sequence[Cure]) -> Verdict:
@@ -93,7 +101,7 @@ def told(verdict: Verdict, cures: Sequence[Cure]) -> Verdict:
     return msgspec.structs.replace(verdict, repairs=repairs, fingerprint=verdict.identity(), places=tuple(places))
 
 
-def _changed(question: Question, changes: Changes) -> Question | None:
+def _changed(question: Question, changes: Changes, budget: Budget) -> Question | None:
     """The question about the edited system. Inferred machines are inferred again, as they will be."""
     system = edits.applied(question.system, changes)
     if system is None:
@@ -101,7 +109,7 @@ def _changed(question: Question, changes: Changes) -> Question | None:
     from seatrial.check import machines  # with the scheduler, which most checks of files need no answer of
 
     nodes, where = machines.inventory(system)
-    return replace(question, system=system, nodes=nodes, machines=where, budget=question.budget.share(4))
+    return replace(question, system=system, nodes=nodes, machines=where, budget=budget)
 
 
 def _failing(verdicts: Sequence[Verdict]) -> frozenset[str]:

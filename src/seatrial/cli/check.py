@@ -75,7 +75,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.fix or args.diff:
         return _repair(args, judging(args, options))
     unread: list[Finding] = []
-    report = judging(args, options, None if args.write_baseline or args.since else unread)({}).report
+    strict = args.write_baseline or args.since
+    report = judging(args, options, None if strict else unread, repairing=not args.write_baseline)({}).report
     if args.write_baseline:
         from seatrial.project import baseline
 
@@ -116,7 +117,7 @@ def settings_for(paths: Sequence[str]) -> Options:
     return options.read(found) if found is not None else options.Options()
 
 
-def judge(system: System, options: Options, seconds: float = SECONDS) -> Judgement:
+def judge(system: System, options: Options, seconds: float = SECONDS, *, repairing: bool = True) -> Judgement:
     """The verdicts, with what is waived marked; notes on waivers and progress go to standard error."""
     from seatrial.check import judge, waivers
     from seatrial.project import baseline
@@ -124,7 +125,9 @@ def judge(system: System, options: Options, seconds: float = SECONDS) -> Judgeme
     skipped = {name for pattern in options.skip for name in judge.matching(pattern)}
     only = [name for pattern in options.only for name in judge.matching(pattern) if name not in skipped]
     with progress.budget(seconds) as budget:
-        found = judge.judgement(system, only, budget=budget, given=options.given, closed=options.closed)
+        found = judge.judgement(
+            system, only, budget=budget, given=options.given, closed=options.closed, repairing=repairing
+        )
     try:
         known = baseline.read(options.baseline) if options.baseline else frozenset()
     except baseline.BaselineError as error:
@@ -163,7 +166,7 @@ def _patterns(text: str) -> tuple[str, ...]:
 
 
 def judging(
-    args: argparse.Namespace, options: Options, unread: list[Finding] | None = None
+    args: argparse.Namespace, options: Options, unread: list[Finding] | None = None, *, repairing: bool = True
 ) -> Callable[[Mapping[str, str]], Judgement]:
     """Asks about the system as it is with some files' texts replaced.
 
@@ -195,7 +198,7 @@ def judging(
             system = live.under(system)
         if not system.entries:
             raise UsageError(f"no Kubernetes objects in {', '.join(args.paths)}")
-        return judge(system, options, args.seconds)
+        return judge(system, options, args.seconds, repairing=repairing)
 
     return judged
 

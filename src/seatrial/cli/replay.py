@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     asked = parser.parse_args([*words, "--", *args.paths])
     try:
         options = check.options_of(asked)
-        judgement = check.judging(asked, options)({})
+        judgement = check.judging(asked, options, repairing=False)({})
         known = None if args.trace is None else _fingerprints(args.trace)
     except (SettingsError, check.UsageError) as error:
         print(f"seatrial: {error}", file=sys.stderr)
