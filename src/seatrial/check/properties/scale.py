@@ -38,6 +38,7 @@ from seatrial.kube.objects import (
     parse_as,
     to_wire,
 )
+from seatrial.kube.objects.autoscaling import HorizontalPodAutoscalerCondition
 
 STABLE: Final = "scale/stable"
 BOUNDED: Final = "scale/bounded"
@@ -142,7 +143,7 @@ def scaled(question: Question) -> Iterator[Asked]:
         by_nodes = tuple(e for e in beside if _follows_nodes(e, entry))
         vertical = tuple(e for e in beside if _resizes(e, entry))
         others = tuple(
-            e.typed
+            _looked(e.typed) if isinstance(e.typed, HorizontalPodAutoscaler) else e.typed
             for e in beside
             if e is not entry and e not in horizontal and isinstance(e.typed, (*SCALABLE, HorizontalPodAutoscaler))
         )
@@ -158,6 +159,12 @@ def scaled(question: Question) -> Iterator[Asked]:
             minor=minor,
         )
         yield Asked(system, entry, horizontal, by_nodes, vertical, scene)
+
+
+def _looked(each: HorizontalPodAutoscaler) -> HorizontalPodAutoscaler:
+    """A neighbour as it is once it has found metrics: before that it claims no pods."""
+    active = HorizontalPodAutoscalerCondition(type="ScalingActive", status="True", reason="ValidMetricFound")
+    return msgspec.structs.replace(each, status=msgspec.structs.replace(each.status, conditions=(active,)))
 
 
 def _scales(entry: Entry, target: Entry) -> bool:
