@@ -75,8 +75,6 @@ class Revision:
     action: str
     works: bool = True
     """Whether its containers stay up."""
-    more: int = 0
-    """Replicas that are asked for beside those there were."""
 
     def marked(self, template: PodTemplateSpec) -> PodTemplateSpec:
         annotations = {key: value for key, value in template.metadata.annotations.items() if key != RESTARTED}
@@ -91,8 +89,6 @@ ROLLBACK: Final = (
     Revision("broken", "changes the pod template to one whose containers crash", works=False),
     Revision("", "takes the change back"),
 )
-
-
 EDITED: Final = (
     Revision("new", "changes the pod template"),
     Revision("newer", "changes the pod template again"),
@@ -255,11 +251,7 @@ class Rollout:
         assert isinstance(before, Deployment | StatefulSet | DaemonSet)
         if waits and not self.kind.done(before, objects, self._dead):
             return None
-        after = with_template(before, revision.marked(before.spec.template))
-        if revision.more and not isinstance(after, DaemonSet):
-            replicas = machines.replicas(after) + revision.more
-            after = msgspec.structs.replace(after, spec=msgspec.structs.replace(after.spec, replicas=replicas))
-        return ((before, after),)
+        return ((before, with_template(before, revision.marked(before.spec.template))),)
 
     def _lose_nodes(self, objects: Objects) -> Sequence[Pair] | None:
         (workload,) = objects[type(self.setting.workload)]
@@ -326,8 +318,7 @@ def _any_node_will_do(setting: Setting) -> Node | None:
     if setting.faults.nodes:
         return None
     templates = len({"", *(revision.mark for revision in setting.plan)})
-    more = sum(revision.more for revision in setting.plan)
-    count = templates * (machines.replicas(workload) + more + machines.resolved_surge(workload))
+    count = templates * (machines.replicas(workload) + machines.resolved_surge(workload))
     clones = machines.pods_of(workload, count)
     feasible = [
         node
