@@ -59,7 +59,8 @@ def system(seed: int) -> tuple[list[JsonObject], JsonObject, JsonObject | None]:
         rule = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
         spec["topologySpreadConstraints"] = [{**rule, "labelSelector": {"matchLabels": {"app": "web"}}}]
     if draw.random() < 0.3:
-        spec["tolerations"] = [{"key": "example/out", "operator": "Exists", "tolerationSeconds": 200}]
+        out = {"key": "example/out", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 200}
+        spec["tolerations"] = [out]
     if draw.random() < 0.15:
         spec["nodeName"] = "node-0"
     deployment = {

@@ -20,7 +20,6 @@ MADE_BY_THE_CLUSTER = frozenset(
         "ComponentStatus",
         "ControllerRevision",
         "Endpoints",
-        "EndpointSlice",
         "Event",
         "Lease",
         "NodeMetrics",
@@ -28,6 +27,7 @@ MADE_BY_THE_CLUSTER = frozenset(
         "VolumeAttachment",
     )
 )
+ALWAYS_THERE = frozenset((("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"), ("Service", "kubernetes")))
 KEEPS_STATUS = frozenset(("Node", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"))
 
 
@@ -69,9 +69,10 @@ def written(raw: JsonObject) -> bool:
         owner.get("controller") for owner in metadata.get("ownerReferences", ())
     ):
         return False
-    if (metadata.get("labels") or {}).get("kubernetes.io/bootstrapping") == "rbac-defaults":
+    labels = metadata.get("labels") or {}
+    if labels.get("kubernetes.io/bootstrapping") or labels.get("endpointslice.kubernetes.io/managed-by"):
         return False
-    return (raw["kind"], metadata["name"]) not in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))
+    return (raw["kind"], metadata["name"]) not in ALWAYS_THERE
 
 
 def _plain(raw: JsonObject) -> JsonObject:
