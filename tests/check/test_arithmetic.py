@@ -127,6 +127,7 @@ def test_the_max_replicas_annotation_has_to_be_the_controllers_own() -> None:
         problem.modules,
         lambda n: [n["set1"] >= 1, n["set2"] >= 1, n["most"] >= 1, n["replicas"] >= 1],
         problem.claims,
+        multiplies=True,
     )
     assert solve(bare).broken == "the exact sum"
 

@@ -23,6 +23,8 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 STEPS: Final = 2_000_000
 """Of z3 for one question, some hundred milliseconds."""
+PATIENCE_MS: Final = 10_000
+"""For what z3 does without counting: an answer that takes so long is none."""
 MOST_PATHS: Final = 4_000
 
 
@@ -49,6 +51,7 @@ class Executor:
     def __init__(self, given: Sequence[Truth]) -> None:
         self.solver = _z3().Solver()
         self.solver.set("rlimit", STEPS)
+        self.solver.set("timeout", PATIENCE_MS)
         for truth in given:
             self.solver.add(_truth(truth))
         self._prefix: tuple[bool, ...] = ()

@@ -128,7 +128,9 @@ def _verdict(
     broken = next((each for each in proofs if each.broken), None)
     if broken is None:
         bound = min((each.bound for each in proofs if each.bound is not None), default=None)
-        scope = "for every number of replicas" if bound is None else f"for numbers up to {bound} (z3 is not installed)"
+        scope = "for every number of replicas" if bound is None else f"for numbers up to {bound}"
+        if bound is not None and not smt.available():
+            scope += " (z3 is not installed)"
         return msgspec.structs.replace(base, message=f"{said}, {scope}")
     numbers = ", ".join(f"{name} {value}" for name, value in (broken.example or {}).items())
     return msgspec.structs.replace(
@@ -202,7 +204,7 @@ def proportional(surge: int | str | None, unavailable: int | str | None) -> Prob
         }
 
     names = ("replicas", "set1", "set2", "most")
-    return Problem(("proportional", surge, unavailable), names, (rollout,), given, claims)
+    return Problem(("proportional", surge, unavailable), names, (rollout,), given, claims, multiplies=True)
 
 
 def autoscaler(item: HorizontalPodAutoscaler) -> list[Problem]:
