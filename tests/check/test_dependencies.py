@@ -97,7 +97,7 @@ def test_what_an_init_container_waits_for(
         "['sh', '-c', 'until nslookup kubernetes.io; do sleep 1; done']",
         "['sh', '-c', 'until nc -z 10.0.0.1 5432; do sleep 1; done']",
         "['sh', '-c', 'until nc -z $HOST 5432; do sleep 1; done']",
-        "['sh', '-c', 'until test -f /work/ready; do echo waiting for db; sleep 1; done']",
+        "['sh', '-c', 'until test -f /data/ready; do echo waiting for db; sleep 1; done']",
         "['/start.sh']",
     ],
 )

@@ -65,8 +65,11 @@ def test_what_failed_is_refuted(name: str, version: str) -> None:
 @pytest.mark.parametrize(("name", "version"), of_versions("kubernetes", ("1.37",)))
 def test_its_counterexamples_happen_on_the_cluster(name: str, version: str) -> None:
     """Move by move, with the cluster's own API, controllers and scheduler; a witness that is no run has no moves."""
-    for run in judged(name, "broken", version).runs.values():
-        reenactment.reenact(run, version)
+    judgement = judged(name, "broken", version)
+    refuted = {(v.property, v.subject) for v in judgement.report.verdicts if v.verdict is Answer.REFUTED}
+    assert set(judgement.runs) <= refuted
+    for run in judgement.runs.values():
+        assert reenactment.reenact(run, version) <= reenactment.NAMES_TRIED
 
 
 @pytest.mark.parametrize(

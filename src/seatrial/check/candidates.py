@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from seatrial.check.edits import REMOVED, Change, Changes
-from seatrial.check.system import Entry, Path, Place, System, dotted
+from seatrial.check.system import Entry, Path, Place, System, dotted, undotted
 from seatrial.check.verdicts import Verdict
 from seatrial.kube.objects import JsonObject
 
@@ -61,16 +61,8 @@ def _path(entry: Entry, place: Place) -> Path | None:
     """The path that a place of the object tells; None for a place of another object."""
     if entry.file != place.file:
         return None
-    path = next((each for each in entry.positions if dotted(each) == place.path), None) or _parsed(place.path)
+    path = next((each for each in entry.positions if dotted(each) == place.path), None) or undotted(place.path)
     return path if entry.place(*path) == place else None
-
-
-def _parsed(text: str) -> Path:
-    steps: list[str | int] = []
-    for part in text.split("."):
-        name, *indices = part.replace("]", "").split("[")
-        steps += [name, *(int(index) for index in indices if index.isdigit())]
-    return tuple(steps)
 
 
 def at(value: Any, path: Path) -> Any:

@@ -6,6 +6,7 @@ field (a default, a missing key) the nearest enclosing field that is written the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -24,6 +25,12 @@ def dotted(path: Path) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def undotted(text: str) -> Path:
+    """The path that people write so; a key with dots in it stands in brackets, or is taken for several."""
+    parts = re.findall(r"\[(\d+)\]|\[([^\]]+)\]|([^.\[\]]+)", text)
+    return tuple(int(number) if number else key or name for number, key, name in parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from seatrial.check.properties import Property, Question
 from seatrial.check.references import definitions
-from seatrial.check.system import Entry, Place
+from seatrial.check.system import Entry, Path, Place, undotted
 from seatrial.check.verdicts import Answer, Verdict
 from seatrial.control import admission, autoscaling_v1
 from seatrial.kube import faults, retired, schemas, validation
@@ -104,10 +103,9 @@ def _faults(entry: Entry, minor: int) -> list[Fault]:
     return found
 
 
-def _path(text: str) -> list[str | int]:
+def _path(text: str) -> Path:
     """The parts of a field's path as messages write it; where upstream moves things about, as far as it goes."""
-    parts = re.findall(r"\[(\d+)\]|\[([^\]]+)\]|([^.\[\]]+)", text if text != faults.NOWHERE else "")
-    return [int(number) if number else key or name for number, key, name in parts]
+    return () if text == faults.NOWHERE else undotted(text)
 
 
 def _refuted(subject: str, message: str, place: Place) -> Verdict:
